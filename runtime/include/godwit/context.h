@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: MIT
+// The front door: a Context owns an engine, its device and its policy. Nothing is global; several
+// contexts in one process do not know of each other.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "godwit/memory.h"
+#include "godwit/result.h"
+#include "godwit/statistics.h"
+
+namespace godwit {
+
+class Engine;
+class GemmRunner;
+class Telemetry;
+
+struct ContextOptions {
+  std::string engine = "auto";   // "auto", "user", "kernel"
+  std::string device = "auto";   // "auto", "soft", "vulkan", "vulkan:NAME-OR-INDEX"
+  std::string level = "auto";    // "auto", "full", "resident": docs/engines.md
+  std::uint64_t vram_bytes = 0;  // VRAM that may be used; 0: what the device suggests
+  std::size_t arena_bytes = 0;   // address space to reserve; 0: 16 times RAM
+  std::size_t pool_bytes = 0;    // RAM that may be kept ready for moves; 0: 1/16 of RAM
+  unsigned threads = 0;          // threads that move pages in bulk; 0: one a CPU, at most 4
+  std::string telemetry;         // file for statistics and events; empty: private memory
+  std::uint32_t event_slots = 0; // events kept (a power of two); 0: none
+
+  /// From GODWIT_ENGINE, GODWIT_DEVICE, GODWIT_LEVEL, GODWIT_VRAM, GODWIT_ARENA, GODWIT_POOL,
+  /// GODWIT_THREADS, GODWIT_REPORT_DIR and GODWIT_EVENTS. Errors: kInvalidArgument, naming the
+  /// variable, its value and what would do.
+  [[nodiscard]] static Result<ContextOptions> from_environment();
+};
+
+/// Thread-safe. Ranges are in bytes and mean the pages that they touch; a range that is not within
+/// one region of managed memory is kInvalidArgument, and nothing is done.
+class Context {
+ public:
+  /// Errors: kInvalidArgument (an unknown name), kUnavailable (with a reason for each engine that
+  /// was passed over), kOutOfMemory. The device is made at its first use, and its errors come then.
+  [[nodiscard]] static Result<std::unique_ptr<Context>> create(const ContextOptions& options);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  /// A zero-filled region, aligned to 64 KiB or to `alignment` (a power of two) if that is more.
+  [[nodiscard]] Result<void*> allocate(std::size_t bytes, std::size_t alignment = 1);
+  Result<> free(void* region);
+  [[nodiscard]] std::size_t size_of(const void* region) const;
+  [[nodiscard]] bool manages(const void* address) const noexcept;
+  [[nodiscard]] std::span<const std::byte> bounds() const noexcept;
+  [[nodiscard]] std::span<const std::byte> next_region(const void* from) const;
+
+  /// Moves the pages of a range. Pages that stay are no error: the report says which, and why.
+  [[nodiscard]] Result<MoveReport> prefetch(const void* base, std::size_t bytes, Place to);
+  [[nodiscard]] Result<> advise(const void* base, std::size_t bytes, Advice advice);
+  [[nodiscard]] Result<> discard(const void* base, std::size_t bytes);
+  [[nodiscard]] Result<> residency(const void* base, std::size_t bytes,
+                                   std::span<Residency> pages) const;
+  [[nodiscard]] const Statistics& statistics() const;
+
+  /// Around fork(); see docs/engines.md. A Context does not register these by itself.
+  void prepare_fork() noexcept;
+  void after_fork_in_parent() noexcept;
+  void after_fork_in_child() noexcept;
+
+  /// For the layers above: commands on the device, and matrix products (runtime/src).
+  [[nodiscard]] Engine& engine() { return *engine_; }
+  [[nodiscard]] GemmRunner& gemm() { return *gemm_; }
+  [[nodiscard]] Telemetry& telemetry() { return *telemetry_; }
+
+ private:
+  Context();
+  std::unique_ptr<Telemetry> telemetry_;
+  std::unique_ptr<Engine> engine_;
+  std::unique_ptr<GemmRunner> gemm_;
+};
+
+}  // namespace godwit

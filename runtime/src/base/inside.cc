@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/src/base/inside.h"
+
+namespace godwit {
+namespace {
+
+// initial-exec: the general model may call malloc on a thread's first access, and malloc asks us.
+__attribute__((tls_model("initial-exec"))) thread_local int depth = 0;
+
+}  // namespace
+
+int inside_depth() noexcept { return depth; }
+void inside_enter() noexcept { ++depth; }
+void inside_leave() noexcept { --depth; }
+
+}  // namespace godwit
