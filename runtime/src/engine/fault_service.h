@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+// Answers CPU accesses to pages that are not in RAM. Runs on the host's handler threads, several
+// at once; never waits for a block's lock (see Block::wake), never allocates.
+#pragma once
+
+#include "runtime/src/host/host_memory.h"
+#include "runtime/src/transfer/migrator.h"
+
+namespace godwit {
+
+class FaultService final : public FaultSink {
+ public:
+  FaultService(Core& core, Migrator& migrator) : core_(core), migrator_(migrator) {}
+
+  void on_fault(std::byte* address, bool write, bool write_protected) noexcept override;
+  void on_fork(ChildMemory& child) noexcept override;
+  void on_handlers_gone() noexcept override;
+
+  /// Ends the holds' claim on a frame: wakes the faults that were put off for it.
+  /// The block's lock is held.
+  static void after_release(Core& core, std::size_t block) noexcept;
+
+ private:
+  void serve(std::size_t page, bool write, bool write_protected) noexcept;
+  void serve_empty(std::size_t page, bool write) noexcept;
+  void serve_device(std::size_t page, bool write) noexcept;
+  void ask_again(std::size_t page) noexcept;
+  [[nodiscard]] bool conflicts(std::size_t page, bool write) const noexcept;
+  [[nodiscard]] PageRange window(std::size_t page) const noexcept;
+
+  Core& core_;
+  Migrator& migrator_;
+};
+
+}  // namespace godwit

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+#include "runtime/src/transfer/migrator.h"
+
+#include <algorithm>
+#include <mutex>
+
+namespace godwit {
+
+PageRange part_in_block(PageRange range, std::size_t block) {
+  const std::size_t first = std::max(range.first, block * kPagesPerBlock);
+  const std::size_t end = std::min(range.end(), (block + 1) * kPagesPerBlock);
+  return {first, end - first};
+}
+
+void Migrator::add(MoveReport& report, const MoveTally& tally, const PageTable& table) {
+  report.moved += tally.moved;
+  report.already += tally.already;
+  report.stayed += tally.stayed_total();
+  for (std::size_t reason = 0; reason < kStayReasonCount; ++reason) {
+    report.stayed_for[reason] += tally.stayed[reason];
+  }
+  for (std::size_t index = 0; index < tally.run_count; ++index) {
+    if (report.stays.size() == MoveReport::kMaxStays) break;
+    const MoveTally::Run& run = tally.runs[index];
+    report.stays.push_back({table.address(run.first), run.count, run.reason});
+  }
+}
+
+void Migrator::account(Cause cause, bool to_device, PageRange range, std::uint64_t start,
+                       const MoveTally& tally) {
+  Statistics& statistics = core_.statistics();
+  CauseCounters& counters = of(statistics, cause);
+  if (tally.moved != 0) ++counters.operations;
+  (to_device ? counters.pages_to_device : counters.pages_to_host) += tally.copied;
+  counters.pages_dropped += tally.moved - tally.copied;
+  counters.nanoseconds += monotonic_ns() - start;
+  for (std::size_t reason = 0; reason < kStayReasonCount; ++reason) {
+    if (tally.stayed[reason] != 0) statistics.pages_stayed[reason] += tally.stayed[reason];
+  }
+  if (tally.moved != 0) {
+    core_.telemetry.record(EventKind::kMigrate, cause, start,
+                           reinterpret_cast<std::uintptr_t>(core_.table.address(range.first)),
+                           tally.moved * kPageBytes, to_device);
+  }
+}
+
+void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t before,
+                               MoveTally& tally) {
+  const std::size_t block = range.first / kPagesPerBlock;
+  FrameReserve reserve(core_);
+  for (int attempt = 0;; ++attempt) {
+    MoveTally result;
+    (void)evictor_.fill(reserve, mover_.frames_needed(range), before);
+    {
+      const BlockGuard guard(core_, block);
+      const int error = mover_.arm(block);
+      if (error != 0) {
+        for (std::size_t page = range.first; page < range.end(); ++page) {
+          tally.stay(page, stay_reason(error));
+        }
+        return;
+      }
+      if (manner == Manner::kDuplicate) {
+        mover_.duplicate(range, reserve, result);
+      } else {
+        if (manner == Manner::kMoveAll) mover_.zero_on_device(range, reserve, result);
+        mover_.demote(range, reserve, result);
+        if (manner == Manner::kMoveAll) result.already -= std::min(result.already, result.moved);
+      }
+    }
+    const std::size_t pinned = result.stayed[static_cast<std::size_t>(StayReason::kPinned)];
+    if (pinned != 0 && attempt == 0 && core_.statistics().forks != 0) {
+      // Perhaps only shared with a child since a fork: a copy of our own ends that. It may fault,
+      // so it is made without the lock; a page that is pinned in truth stays at the second try.
+      for (std::size_t index = 0; index < result.run_count; ++index) {
+        const MoveTally::Run& run = result.runs[index];
+        if (run.reason != StayReason::kPinned) continue;
+        (void)core_.host->unshare(core_.table.address(run.first), run.count * kPageBytes);
+      }
+      tally.moved += result.moved;
+      tally.copied += result.copied;
+      continue;
+    }
+    if (attempt != 0) result.already -= std::min(result.already, tally.moved);
+    tally.moved += result.moved;
+    tally.copied += result.copied;
+    tally.already += result.already;
+    for (std::size_t reason = 0; reason < kStayReasonCount; ++reason) {
+      tally.stayed[reason] += result.stayed[reason];
+    }
+    for (std::size_t index = 0; index < result.run_count; ++index) {
+      if (tally.run_count < tally.runs.size()) tally.runs[tally.run_count++] = result.runs[index];
+    }
+    core_.note_vram_use();
+    return;
+  }
+}
+
+MoveReport Migrator::to_device(PageRange range, Manner manner, Cause cause) {
+  MoveReport report;
+  std::mutex report_mutex;
+  const std::size_t first = range.first / kPagesPerBlock;
+  const std::size_t last = (range.end() - 1) / kPagesPerBlock;
+  // What this request itself brings to VRAM is not evicted to make room for the rest of it.
+  const std::uint64_t before = core_.frames->now();
+  workers_.for_each(last - first + 1, [&](std::size_t index) {
+    const PageRange part = part_in_block(range, first + index);
+    const std::uint64_t start = monotonic_ns();
+    MoveTally tally;
+    block_to_device(part, manner, before, tally);
+    account(cause, true, part, start, tally);
+    const std::lock_guard guard(report_mutex);
+    add(report, tally, core_.table);
+  });
+  return report;
+}
+
+MoveReport Migrator::to_host(PageRange range, Cause cause) {
+  MoveReport report;
+  std::mutex report_mutex;
+  const std::size_t first = range.first / kPagesPerBlock;
+  const std::size_t last = (range.end() - 1) / kPagesPerBlock;
+  workers_.for_each(last - first + 1, [&](std::size_t index) {
+    const PageRange part = part_in_block(range, first + index);
+    MoveTally tally;
+    if (!core_.table.block(first + index).armed.load()) {
+      tally.already = part.count;
+    } else {
+      const std::uint64_t start = monotonic_ns();
+      for (int attempt = 0; attempt < 3; ++attempt) {
+        // A fork under way makes the kernel refuse; it is over in microseconds.
+        tally = {};
+        const BlockGuard guard(core_, first + index);
+        bool held = false;
+        for (std::size_t page = part.first; page < part.end(); page += kPagesPerChunk) {
+          const std::uint32_t frame = core_.table.frame(page / kPagesPerChunk);
+          held = held || (frame != PageTable::kNone && core_.frames->holds(frame).any());
+        }
+        if (held) {
+          for (std::size_t page = part.first; page < part.end(); ++page) {
+            if (core_.table.state(page) == PageState::kDevice) {
+              tally.stay(page, StayReason::kHeld);
+            } else {
+              ++tally.already;
+            }
+          }
+          break;
+        }
+        mover_.promote(part, false, tally);
+        account(cause, false, part, start, tally);
+        if (tally.stayed[static_cast<std::size_t>(StayReason::kRaced)] == 0) break;
+      }
+    }
+    const std::lock_guard guard(report_mutex);
+    add(report, tally, core_.table);
+  });
+  return report;
+}
+
+void Migrator::discard(PageRange range, bool disarm) {
+  for (std::size_t block = range.first / kPagesPerBlock; block * kPagesPerBlock < range.end();
+       ++block) {
+    const PageRange part = part_in_block(range, block);
+    const BlockGuard guard(core_, block);
+    mover_.discard(part);
+    Block& entry = core_.table.block(block);
+    if (!disarm || part.count != kPagesPerBlock || !entry.armed.load()) continue;
+    if (core_.host->disarm(core_.table.address(part.first), kBlockBytes) != 0) continue;
+    core_.table.apply(part, PageEvent::kDisarm);
+    entry.armed.store(false);
+  }
+}
+
+}  // namespace godwit

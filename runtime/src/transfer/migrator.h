@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Moves ranges: splits them into blocks, finds frames, takes each block's lock, and adds up what
+// became of the pages.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "godwit/memory.h"
+#include "runtime/src/transfer/block_mover.h"
+#include "runtime/src/transfer/evictor.h"
+#include "runtime/src/transfer/workers.h"
+
+namespace godwit {
+
+class Migrator {
+ public:
+  Migrator(Core& core, unsigned threads)
+      : core_(core), mover_(core), evictor_(core, mover_), workers_(threads) {}
+
+  /// How a page gets to VRAM.
+  enum class Manner : std::uint8_t {
+    kMove,       // RAM gives it up
+    kDuplicate,  // RAM keeps it
+    kMoveAll,    // kMove, and empty pages become zeros in VRAM
+  };
+
+  /// Thread-safe. The caller holds the gate shared, and the device exists.
+  [[nodiscard]] MoveReport to_device(PageRange range, Manner manner, Cause cause);
+  /// Thread-safe; needs no gate.
+  [[nodiscard]] MoveReport to_host(PageRange range, Cause cause);
+  /// Gives contents up. `disarm`: whole blocks of the range go back to the kernel alone.
+  void discard(PageRange range, bool disarm);
+
+  /// One block's part of to_device(); frames come from eviction of what was used before `before`.
+  void block_to_device(PageRange range, Manner manner, std::uint64_t before, MoveTally& tally);
+
+  [[nodiscard]] BlockMover& mover() { return mover_; }
+  [[nodiscard]] Evictor& evictor() { return evictor_; }
+  void abandon() noexcept { workers_.abandon(); }
+
+  /// Adds a tally to a report; the pages' addresses are the arena's.
+  static void add(MoveReport& report, const MoveTally& tally, const PageTable& table);
+
+ private:
+  void account(Cause cause, bool to_device, PageRange range, std::uint64_t start,
+               const MoveTally& tally);
+
+  Core& core_;
+  BlockMover mover_;
+  Evictor evictor_;
+  Workers workers_;
+};
+
+/// The part of `range` that lies in `block`.
+[[nodiscard]] PageRange part_in_block(PageRange range, std::size_t block);
+
+}  // namespace godwit
