@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+#include "godwit/context.h"
+
+#include <utility>
+
+#include "runtime/src/base/inside.h"
+#include "runtime/src/blas/gemm.h"
+#include "runtime/src/context/choice.h"
+#include "runtime/src/engine/managed_engine.h"
+#include "runtime/src/stats/telemetry.h"
+
+namespace godwit {
+
+Context::Context() = default;
+
+Context::~Context() {
+  const InsideScope inside;
+  gemm_.reset();
+  engine_.reset();
+  telemetry_.reset();
+}
+
+Result<std::unique_ptr<Context>> Context::create(const ContextOptions& options) {
+  const InsideScope inside;
+  auto device = device_maker(options);
+  if (!device) return tl::unexpected(device.error());
+  auto host = choose_host(options);
+  if (!host) return tl::unexpected(host.error());
+  std::unique_ptr<Context> context(new Context());
+  auto telemetry = Telemetry::create(options.telemetry, options.event_slots);
+  if (!telemetry) return tl::unexpected(telemetry.error());
+  context->telemetry_ = std::move(*telemetry);
+  context->telemetry_->set_names("user", "");
+  ManagedEngineOptions engine_options;
+  engine_options.arena_bytes = options.arena_bytes;
+  engine_options.pool_bytes = options.pool_bytes;
+  engine_options.threads = options.threads;
+  engine_options.make_device = std::move(*device);
+  auto engine =
+      ManagedEngine::create(std::move(*host), *context->telemetry_, std::move(engine_options));
+  if (!engine) return tl::unexpected(engine.error());
+  context->engine_ = std::move(*engine);
+  context->gemm_ = std::make_unique<GemmRunner>(*context->engine_, *context->telemetry_);
+  return context;
+}
+
+Result<void*> Context::allocate(std::size_t bytes, std::size_t alignment) {
+  return engine_->allocate(bytes, alignment);
+}
+Result<> Context::free(void* region) { return engine_->free(region); }
+std::size_t Context::size_of(const void* region) const { return engine_->size_of(region); }
+bool Context::manages(const void* address) const noexcept { return engine_->manages(address); }
+std::span<const std::byte> Context::bounds() const noexcept { return engine_->bounds(); }
+std::span<const std::byte> Context::next_region(const void* from) const {
+  return engine_->next_region(from);
+}
+
+Result<MoveReport> Context::prefetch(const void* base, std::size_t bytes, Place to) {
+  return engine_->prefetch(base, bytes, to);
+}
+Result<> Context::advise(const void* base, std::size_t bytes, Advice advice) {
+  return engine_->advise(base, bytes, advice);
+}
+Result<> Context::discard(const void* base, std::size_t bytes) {
+  return engine_->discard(base, bytes);
+}
+Result<> Context::residency(const void* base, std::size_t bytes,
+                            std::span<Residency> pages) const {
+  return engine_->residency(base, bytes, pages);
+}
+const Statistics& Context::statistics() const { return telemetry_->statistics(); }
+
+void Context::prepare_fork() noexcept { engine_->prepare_fork(); }
+void Context::after_fork_in_parent() noexcept { engine_->after_fork_in_parent(); }
+void Context::after_fork_in_child() noexcept { engine_->after_fork_in_child(); }
+
+}  // namespace godwit
