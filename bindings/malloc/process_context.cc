@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT
+#include "bindings/malloc/process_context.h"
+
+#include <errno.h>
+#include <mimalloc.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "bindings/malloc/chaos.h"
+#include "bindings/malloc/report.h"
+
+namespace godwit::preload {
+
+constinit ManagedBounds managed_bounds;
+
+namespace {
+
+enum class State : int {
+  kNotStarted,  // before the library's constructor: libgodwit.so may not be initialised
+  kNone,        // the next large request makes the context
+  kCreating,    // a thread makes it; requests of all threads go to the small heap
+  kReady,
+  kFailed,    // said so once; requests go to the small heap for good
+  kDetached,  // a forked child: managed blocks are plain memory, new ones are not made
+};
+
+constinit std::atomic<State> state{State::kNotStarted};
+// Written before state becomes kReady; stays in a forked child, for blocks that are freed there.
+constinit std::atomic<godwit_context*> context{nullptr};
+constinit bool chaos_wanted = false;
+
+// Held from prepare to parent or child of a fork, so that no context appears in between. Also taken
+// to publish one. Nothing allocates while it is held.
+constinit pthread_mutex_t publication_lock = PTHREAD_MUTEX_INITIALIZER;
+// Under publication_lock: godwit_fork_prepare() was called and waits for its counterpart.
+constinit bool fork_prepared = false;
+
+[[gnu::tls_model("initial-exec")]] constinit thread_local int busy = 0;
+
+// Blocks that inside threads freed.
+struct Deferred {
+  void* block;
+  Deferred* next;
+};
+constinit std::atomic<Deferred*> deferred{nullptr};
+
+// Lost races with a migration or an eviction; each try waits for the one that was lost to.
+constexpr int kRetries = 64;
+
+template <typename Call>
+int retry(Call call) noexcept {
+  int code = GODWIT_RETRY;
+  for (int attempt = 0; attempt < kRetries && code == GODWIT_RETRY; ++attempt) {
+    if (attempt > 0) sched_yield();
+    code = call();
+  }
+  return code;
+}
+
+void fork_prepare() noexcept {
+  pthread_mutex_lock(&publication_lock);
+  if (state.load(std::memory_order_acquire) != State::kReady || thread_is_inside()) return;
+  ++busy;
+  fork_prepared = true;
+  godwit_fork_prepare(context.load(std::memory_order_relaxed));
+}
+
+void fork_parent() noexcept {
+  if (fork_prepared) {
+    godwit_fork_parent(context.load(std::memory_order_relaxed));
+    fork_prepared = false;
+    --busy;
+  }
+  pthread_mutex_unlock(&publication_lock);
+}
+
+void fork_child() noexcept {
+  chaos_after_fork_in_child();
+  if (fork_prepared) {
+    godwit_fork_child(context.load(std::memory_order_relaxed));
+    fork_prepared = false;
+    --busy;
+  }
+  switch (state.load(std::memory_order_relaxed)) {
+    case State::kReady:
+      state.store(State::kDetached, std::memory_order_relaxed);
+      break;
+    case State::kCreating:
+      // The thread that did it is not here.
+      state.store(State::kFailed, std::memory_order_relaxed);
+      break;
+    default:
+      break;
+  }
+  publication_lock = PTHREAD_MUTEX_INITIALIZER;
+}
+
+godwit_context* create() noexcept {
+  State expected = State::kNone;
+  if (!state.compare_exchange_strong(expected, State::kCreating, std::memory_order_acq_rel)) {
+    return nullptr;
+  }
+  const int saved = errno;
+  const BusyScope scope;
+  godwit_context* made = nullptr;
+  const int code = godwit_context_create_from_environment(&made);
+  if (code != GODWIT_OK || made == nullptr) {
+    report_line("memory stays in RAM: %s", godwit_last_error());
+    state.store(State::kFailed, std::memory_order_release);
+    errno = saved;
+    return nullptr;
+  }
+  const void* base = nullptr;
+  size_t bytes = 0;
+  godwit_bounds(made, &base, &bytes);
+  pthread_mutex_lock(&publication_lock);
+  managed_bounds.base.store(reinterpret_cast<uintptr_t>(base), std::memory_order_relaxed);
+  managed_bounds.bytes.store(bytes, std::memory_order_release);
+  context.store(made, std::memory_order_relaxed);
+  state.store(State::kReady, std::memory_order_release);
+  pthread_mutex_unlock(&publication_lock);
+  errno = saved;
+  return made;
+}
+
+void free_now(void* block) noexcept {
+  godwit_context* owner = context.load(std::memory_order_acquire);
+  const int code = retry([&] { return godwit_free(owner, block); });
+  if (code == GODWIT_OK || state.load(std::memory_order_acquire) == State::kDetached) return;
+  if (code == GODWIT_INVALID_ARGUMENT) {
+    report_line("free(): %p is no block: freed twice, or not its start", block);
+    abort();
+  }
+  // Pinned or held: its owner is done with it, so it is only a leak.
+  report_line("free(): a block at %p stays allocated: %s", block, godwit_last_error());
+}
+
+void defer(void* block) noexcept {
+  auto* node = static_cast<Deferred*>(mi_malloc(sizeof(Deferred)));
+  if (node == nullptr) return;
+  node->block = block;
+  node->next = deferred.load(std::memory_order_relaxed);
+  while (!deferred.compare_exchange_weak(node->next, node, std::memory_order_release,
+                                         std::memory_order_relaxed)) {
+  }
+}
+
+}  // namespace
+
+BusyScope::BusyScope() noexcept { ++busy; }
+BusyScope::~BusyScope() { --busy; }
+
+bool thread_is_inside() noexcept { return busy != 0 || godwit_inside() != 0; }
+
+void process_context_start(bool chaos) noexcept {
+  chaos_wanted = chaos;
+  // Early, so that ours is the last of the prepare handlers and the first of the others: the
+  // program's own handlers may use managed memory.
+  if (pthread_atfork(fork_prepare, fork_parent, fork_child) != 0) {
+    report_line("memory stays in RAM: fork handlers cannot be set up");
+    state.store(State::kFailed, std::memory_order_release);
+    return;
+  }
+  state.store(State::kNone, std::memory_order_release);
+}
+
+godwit_context* process_context_get(bool create_it) noexcept {
+  switch (state.load(std::memory_order_acquire)) {
+    case State::kReady:
+      return context.load(std::memory_order_relaxed);
+    case State::kNone:
+      return create_it && !thread_is_inside() ? create() : nullptr;
+    default:
+      return nullptr;
+  }
+}
+
+void* managed_allocate(size_t bytes, size_t alignment) noexcept {
+  if (thread_is_inside()) return nullptr;
+  godwit_context* owner = process_context_get(true);
+  if (owner == nullptr) return nullptr;
+  managed_free_deferred();
+  void* block = nullptr;
+  const int code = retry([&] { return godwit_allocate(owner, bytes, alignment, &block); });
+  if (code != GODWIT_OK) return nullptr;
+  if (chaos_wanted) chaos_start(owner);
+  return block;
+}
+
+size_t managed_size(const void* block) noexcept {
+  return godwit_size_of(context.load(std::memory_order_acquire), block);
+}
+
+void managed_free(void* block) noexcept {
+  if (thread_is_inside()) {
+    defer(block);
+    return;
+  }
+  managed_free_deferred();
+  free_now(block);
+}
+
+void managed_free_deferred() noexcept {
+  if (deferred.load(std::memory_order_relaxed) == nullptr) [[likely]] return;
+  if (thread_is_inside()) return;
+  Deferred* node = deferred.exchange(nullptr, std::memory_order_acquire);
+  while (node != nullptr) {
+    Deferred* next = node->next;
+    free_now(node->block);
+    mi_free(node);
+    node = next;
+  }
+}
+
+int managed_discard(void* base, size_t bytes) noexcept {
+  godwit_context* owner = context.load(std::memory_order_acquire);
+  const int code = retry([&] { return godwit_discard(owner, base, bytes); });
+  if (code == GODWIT_OK) return 0;
+  if (state.load(std::memory_order_acquire) == State::kDetached) {
+    return syscall(SYS_madvise, base, bytes, MADV_DONTNEED) == 0 ? 0 : errno;
+  }
+  switch (code) {
+    case GODWIT_RETRY:
+    case GODWIT_BUSY:
+      return EAGAIN;
+    case GODWIT_OUT_OF_MEMORY:
+      return ENOMEM;
+    case GODWIT_IO:
+    case GODWIT_DEVICE_LOST:
+      return EIO;
+    default:
+      return EINVAL;
+  }
+}
+
+}  // namespace godwit::preload
