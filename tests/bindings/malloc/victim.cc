@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: MIT
+// A program for process_test: the first argument says how it lives and ends.
+#include <dlfcn.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+constexpr size_t kBytes = 1024 * 1024;
+
+constinit char* kept_from_early = nullptr;
+
+char* touched(size_t bytes) {
+  auto* block = static_cast<char*>(malloc(bytes));
+  if (block == nullptr) _exit(20);
+  memset(block, 7, bytes);
+  return block;
+}
+
+void check_early(int what, bool right) {
+  if (!right) _exit(what);
+}
+
+// Before the constructors of all libraries, libgodwit_malloc.so's included.
+void before_constructors() {
+  auto* small = static_cast<char*>(malloc(100));
+  auto* cleared = static_cast<char*>(calloc(100, 100));
+  auto* large = static_cast<char*>(malloc(4 * kBytes));
+  check_early(21, small != nullptr && cleared != nullptr && large != nullptr);
+  check_early(22, cleared[0] == 0 && cleared[9999] == 0);
+  memset(large, 3, 4 * kBytes);
+  small = static_cast<char*>(realloc(small, 2 * kBytes));
+  check_early(23, small != nullptr);
+  void* aligned = nullptr;
+  check_early(24, posix_memalign(&aligned, 4096, kBytes) == 0);
+  // dlsym() allocates when it fails.
+  check_early(25, dlsym(RTLD_DEFAULT, "no_such_symbol_godwit") == nullptr);
+  check_early(26, dlerror() != nullptr);
+  free(small);
+  free(cleared);
+  free(aligned);
+  // Kept, to be freed when everything runs.
+  kept_from_early = large;
+}
+
+// Allocated now, used by the destructors of the program, after main.
+struct Late {
+  char* block = touched(8 * kBytes);
+  ~Late() {
+    for (size_t at = 0; at < 8 * kBytes; ++at) {
+      if (block[at] != 7) _exit(30);
+    }
+    free(block);
+    free(touched(2 * kBytes));
+  }
+};
+
+void run_for_a_while(int milliseconds) { usleep(static_cast<useconds_t>(milliseconds) * 1000); }
+
+void allocate_for_ever() {
+  for (;;) free(touched(kBytes));
+}
+
+}  // namespace
+
+[[gnu::section(".preinit_array"), gnu::used]] void (*const preinit)() = before_constructors;
+
+int main(int argc, char** argv) {
+  const std::string_view mode = argc > 1 ? argv[1] : "";
+  check_early(27, kept_from_early != nullptr && kept_from_early[kBytes] == 3);
+  free(kept_from_early);
+  static Late late;
+  char* block = touched(16 * kBytes);
+  // Long enough for the chaos thread to be in the middle of something.
+  run_for_a_while(200);
+  if (mode == "return") return 0;
+  if (mode == "_exit") _exit(0);
+  if (mode == "quick_exit") quick_exit(0);
+  if (mode == "exit-in-thread") {
+    std::thread([] { exit(0); }).join();
+    return 31;
+  }
+  if (mode == "atexit") {
+    static char* seen = block;
+    atexit([] {
+      for (size_t at = 0; at < 16 * kBytes; ++at) {
+        if (seen[at] != 7) _exit(32);
+      }
+      free(seen);
+      free(touched(4 * kBytes));
+    });
+    return 0;
+  }
+  if (mode == "threads-running") {
+    for (int count = 0; count < 8; ++count) std::thread(allocate_for_ever).detach();
+    run_for_a_while(300);
+    return 0;
+  }
+  if (mode == "low-descriptors") {
+    // As shells and daemons do: what is not theirs between 3 and 63 is closed or replaced.
+    for (int fd = 3; fd < 64; ++fd) {
+      if (fd % 2 == 0) {
+        close(fd);
+      } else {
+        dup2(STDIN_FILENO, fd);
+      }
+    }
+    alarm(20);
+    for (int round = 0; round < 20; ++round) {
+      run_for_a_while(5);
+      for (size_t at = 0; at < 16 * kBytes; ++at) {
+        if (block[at] != 7) return 35;
+      }
+      free(touched(2 * kBytes));
+    }
+    return 0;
+  }
+  if (mode == "crash") {
+    signal(SIGSEGV, SIG_DFL);
+    volatile char* volatile nowhere = reinterpret_cast<volatile char*>(8);
+    *nowhere = 1;
+    return 33;
+  }
+  return 34;
+}

@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// Every step made to fail: the operation says so, and no byte is lost.
+#include "tests/contract/fixture.h"
+
+namespace godwit::contract {
+namespace {
+
+class Failure : public Contract {
+ protected:
+  [[nodiscard]] static std::size_t stayed(const MoveReport& report, StayReason reason) {
+    return report.stayed_for[static_cast<std::size_t>(reason)];
+  }
+};
+
+constexpr std::size_t kBytes = std::size_t{4} << 20;
+constexpr std::size_t kPages = kBytes / kPageBytes;
+
+TEST_P(Failure, APinnedPageStaysAndTheRestMoves) {
+  if (!fake()) GTEST_SKIP() << "pins of the user engine are tested in os/";
+  if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 1);
+  fake_host().pin(base + 100 * kPageBytes, kPageBytes, true);
+  const MoveReport report = to_device(base, kBytes);
+  EXPECT_EQ(report.moved, kPages - 1);
+  EXPECT_EQ(stayed(report, StayReason::kPinned), 1U);
+  ASSERT_EQ(report.stays.size(), 1U);
+  EXPECT_EQ(report.stays[0].address, base + 100 * kPageBytes);
+  EXPECT_EQ(where(base + 100 * kPageBytes), Residency::kHost);
+  EXPECT_EQ(check(base, kBytes, 1), "");
+}
+
+TEST_P(Failure, ADeviceReadsACopyOfAPinnedPageAndMayNotWriteIt) {
+  if (!fake()) GTEST_SKIP() << "pins of the user engine are tested in os/";
+  if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 2);
+  fake_host().pin(base + 9 * kPageBytes, kPageBytes, true);
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kBytes, 2));
+  auto add = device_add(base, kBytes, 1);
+  ASSERT_FALSE(add);
+  EXPECT_EQ(add.error().code, Code::kBusy);
+  EXPECT_EQ(check(base, kBytes, 2), "");
+}
+
+TEST_P(Failure, ARefusedArmLeavesThePagesInRam) {
+  if (!fake()) GTEST_SKIP() << "only the fake host fails on demand";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 3);
+  fake_host().fail_next(FakeStep::kArm, EBUSY);
+  const MoveReport report = to_device(base, kBlockBytes);
+  EXPECT_EQ(report.stayed, kPagesPerBlock);
+  EXPECT_EQ(check(base, kBytes, 3), "");
+  EXPECT_EQ(to_device(base, kBlockBytes).moved, kPagesPerBlock);
+}
+
+TEST_P(Failure, APageThatTheKernelRefusesIsReportedWithItsReason) {
+  if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 4);
+  for (const auto& [error, reason] :
+       {std::pair{EINVAL, StayReason::kLocked}, std::pair{ENOMEM, StayReason::kNoMemory},
+        std::pair{EAGAIN, StayReason::kRaced}}) {
+    fake_host().fail_next(FakeStep::kTakeOut, error, 2);  // as part of a range, and alone
+    const MoveReport report = to_device(base, kBytes);
+    EXPECT_EQ(stayed(report, reason), 1U) << error;
+    EXPECT_EQ(report.stayed, 1U);
+    EXPECT_EQ(check(base, kBytes, 4), "");
+    fill(base, kBytes, 4);
+  }
+}
+
+TEST_P(Failure, AFaultThatCannotBeServedYetIsAskedAgain) {
+  if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
+  for (const FakeStep step : {FakeStep::kPutIn, FakeStep::kCopyIn, FakeStep::kPopulate}) {
+    for (const int error : {EAGAIN, ENOMEM}) {
+      std::byte* base = region(kBytes);
+      fill(base, kBytes, 5);
+      (void)to_device(base, kBytes);
+      fake_host().fail_next(step, error, 5);
+      std::uint32_t word = 0;
+      load(&word, base + 8, sizeof(word));
+      EXPECT_EQ(word, pattern(2, 5));
+      word = 1;
+      store(base + kBlockBytes, &word, sizeof(word));
+      load(&word, base + kBlockBytes + 4, sizeof(word));
+      EXPECT_EQ(word, pattern((kBlockBytes + 4) / 4, 5));
+      fake_host().fail_next(step, 0, 0);
+      ASSERT_TRUE(engine().free(base));
+    }
+  }
+}
+
+TEST_P(Failure, AHostWithoutMemoryKeepsPagesInVram) {
+  if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
+  std::byte* base = region(kBlockBytes);
+  fill(base, kBlockBytes, 6);
+  (void)to_device(base, kBlockBytes);
+  fake_host().fail_next(FakeStep::kPutIn, ENOMEM, 1000);
+  fake_host().fail_next(FakeStep::kCopyIn, ENOMEM, 1000);
+  const MoveReport report = to_host(base, kBlockBytes);
+  EXPECT_EQ(report.moved, 0U);
+  EXPECT_EQ(stayed(report, StayReason::kNoMemory), kPagesPerBlock);
+  EXPECT_EQ(where(base), Residency::kDevice);
+  fake_host().fail_next(FakeStep::kPutIn, 0, 0);
+  fake_host().fail_next(FakeStep::kCopyIn, 0, 0);
+  EXPECT_EQ(check(base, kBlockBytes, 6), "");
+}
+
+TEST_P(Failure, ALostDeviceLeavesHostDataWholeAndReportsTheRest) {
+  std::byte* safe = region(kBytes);
+  std::byte* both = region(kBytes);
+  std::byte* gone = region(kBlockBytes);
+  fill(safe, kBytes, 7);
+  fill(both, kBytes, 8);
+  fill(gone, kBlockBytes, 9);
+  (void)to_device(both, kBytes);
+  EXPECT_EQ(check(both, kBytes, 8), "");  // loads: RAM and VRAM hold it now
+  (void)to_device(gone, kBlockBytes);
+  (*engine().device())->lose();
+  EXPECT_EQ(check(safe, kBytes, 7), "");
+  EXPECT_EQ(check(both, kBytes, 8), "");
+  if (full()) {
+    const MoveReport report = to_host(gone, kBlockBytes);
+    EXPECT_EQ(report.moved, 0U);
+    EXPECT_EQ(count(gone, kBlockBytes, Residency::kLost), kPagesPerBlock);
+    EXPECT_EQ(statistics().lost_pages, kPagesPerBlock);
+    if (fake()) {
+      EXPECT_EQ(fake_host().touch(gone, 1, false), -EFAULT);
+    } else {
+      // SIGBUS, or a sanitizer's report of it.
+      EXPECT_DEATH({ [[maybe_unused]] volatile auto byte = *gone; }, "");
+    }
+    auto refused = engine().prefetch(safe, kBytes, Place::kDevice);
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::kDeviceLost);
+  } else {
+    EXPECT_EQ(check(gone, kBlockBytes, 9), "");
+  }
+}
+
+TEST_P(Failure, ADeviceThatIsLostDuringADemotionGivesThePagesBack) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 10);
+  (*engine().device())->lose();
+  auto report = engine().prefetch(base, kBytes, Place::kDevice);
+  if (report) {
+    EXPECT_EQ(report->moved, 0U);
+    EXPECT_EQ(report->stayed, kPages);
+  } else {
+    EXPECT_EQ(report.error().code, Code::kDeviceLost);
+  }
+  EXPECT_EQ(check(base, kBytes, 10), "");
+  EXPECT_EQ(statistics().lost_pages, 0U);
+}
+
+TEST_P(Failure, WrongRangesAreRefusedByNameAndChangeNothing) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 11);
+  int outside = 0;
+  std::vector<Residency> pages(1);
+  const auto refused = [](const auto& result, const char* word) {
+    ASSERT_FALSE(result);
+    EXPECT_EQ(result.error().code, Code::kInvalidArgument);
+    EXPECT_NE(result.error().message.find(word), std::string::npos) << result.error().message;
+  };
+  refused(engine().prefetch(&outside, 4, Place::kDevice), "prefetch");
+  refused(engine().prefetch(base, kBytes + 1, Place::kDevice), "4194305 bytes");
+  refused(engine().discard(base + kBytes, 1), "discard");
+  refused(engine().advise(nullptr, 1, Advice::kNormal), "advise");
+  refused(engine().residency(base, 2 * kPageBytes, pages), "room for 1");
+  refused(engine().free(base + kPageBytes), "no region starts");
+  refused(engine().free(&outside), "no region starts");
+  refused(engine().allocate(0, 1), "0 bytes");
+  refused(engine().allocate(64, 3), "power of two");
+  auto huge = engine().allocate(std::size_t{1} << 46, 1);
+  ASSERT_FALSE(huge);
+  EXPECT_EQ(huge.error().code, Code::kOutOfMemory);
+  EXPECT_TRUE(engine().prefetch(base, 0, Place::kDevice));
+  EXPECT_EQ(count(base, kBytes, Residency::kHost), kPages);
+  EXPECT_EQ(check(base, kBytes, 11), "");
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Failure, ::testing::ValuesIn(all_setups()), setup_name);
+
+}  // namespace
+}  // namespace godwit::contract

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Advice, and how much one fault brings home.
+#include "tests/contract/fixture.h"
+
+namespace godwit::contract {
+namespace {
+
+using Policy = Contract;
+
+constexpr std::size_t kBytes = std::size_t{4} << 20;
+constexpr std::size_t kPages = kBytes / kPageBytes;
+
+TEST_P(Policy, ALoneTouchBringsOneChunkHome) {
+  if (!full()) GTEST_SKIP() << "at the resident level pages never leave RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 1);
+  (void)to_device(base, kBytes);
+  std::uint32_t word = 0;
+  load(&word, base + kChunkBytes + 8, sizeof(word));
+  EXPECT_EQ(count(base, kBytes, Residency::kBoth), kPagesPerChunk);
+  EXPECT_EQ(count(base, kBytes, Residency::kDevice), kPages - kPagesPerChunk);
+}
+
+TEST_P(Policy, AWalkThroughABlockTakesFewFaults) {
+  if (!full()) GTEST_SKIP() << "at the resident level pages never leave RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 2);
+  (void)to_device(base, kBytes);
+  EXPECT_EQ(check(base, kBytes, 2), "");
+  // 64 KiB, 128 KiB, ... 1 MiB: not more than six a block.
+  EXPECT_LE(statistics().faults_read, 2 * 6U);
+}
+
+TEST_P(Policy, TheWindowIsSmallAgainAfterTheNextDemotion) {
+  if (!full()) GTEST_SKIP() << "at the resident level pages never leave RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 3);
+  (void)to_device(base, kBytes);
+  EXPECT_EQ(check(base, kBytes, 3), "");
+  (void)to_device(base, kBytes);
+  std::uint32_t word = 0;
+  store(base, &word, sizeof(word));
+  EXPECT_EQ(count(base, kBytes, Residency::kHost), kPagesPerChunk);
+}
+
+TEST_P(Policy, OneFaultCanBeMadeToBringAWholeBlock) {
+  if (!full()) GTEST_SKIP() << "at the resident level pages never leave RAM";
+  remake(kVram, {.least = kPagesPerBlock, .most = kPagesPerBlock});
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 4);
+  (void)to_device(base, kBytes);
+  std::uint32_t word = 5;
+  store(base + 4096, &word, sizeof(word));
+  EXPECT_EQ(count(base, kBytes, Residency::kHost), kPagesPerBlock);
+  EXPECT_EQ(check(base + kBlockBytes, kBytes - kBlockBytes, 99).empty(), false);
+}
+
+TEST_P(Policy, ReadMostlyLeavesPagesInRamAndGivesTheDeviceACopy) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 5);
+  ASSERT_TRUE(engine().advise(base, kBytes, Advice::kReadMostly));
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kBytes, 5));
+  EXPECT_EQ(count(base, kBytes, Residency::kBoth), kPages);
+  EXPECT_EQ(check(base, kBytes, 5), "");
+  EXPECT_EQ(statistics().faults_read, 0U);
+  // The copy follows the CPU's stores.
+  const std::uint32_t word = pattern(0, 5) + 1;
+  store(base, &word, sizeof(word));
+  sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum);
+  EXPECT_EQ(*sum, expected_sum(kBytes, 5) + 1);
+}
+
+TEST_P(Policy, KeepHostNeverLeavesRam) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 6);
+  ASSERT_TRUE(engine().advise(base, kBytes, Advice::kKeepHost));
+  EXPECT_EQ(to_device(base, kBytes).stayed, kPages);
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kBytes, 6));
+  EXPECT_EQ(count(base, kBytes, Residency::kDevice), 0U);
+  auto add = device_add(base, kBytes, 1);
+  ASSERT_FALSE(add);
+  EXPECT_EQ(add.error().code, Code::kUnsupported);
+}
+
+TEST_P(Policy, AdviceThatKeepsPagesInRamBringsThemThere) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 7);
+  (void)to_device(base, kBytes);
+  ASSERT_TRUE(engine().advise(base, kBytes, Advice::kKeepHost));
+  EXPECT_EQ(count(base, kBytes, Residency::kDevice), 0U);
+  EXPECT_EQ(statistics().faults_read, 0U);
+  EXPECT_EQ(check(base, kBytes, 7), "");
+}
+
+TEST_P(Policy, EveryMigrationIsCountedUnderItsCause) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 8);
+  (void)to_device(base, kBytes);
+  EXPECT_EQ(counters(Cause::kPrefetch).pages_to_device, kPages);
+  EXPECT_EQ(counters(Cause::kDeviceAccess).pages_to_device, 0U);
+  if (!full()) return;
+  EXPECT_EQ(check(base, kChunkBytes, 8), "");
+  EXPECT_EQ(counters(Cause::kCpuFault).pages_to_host, kPagesPerChunk);
+  EXPECT_EQ(statistics().vram_bytes, kBytes);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, Policy, ::testing::ValuesIn(all_setups()), setup_name);
+
+}  // namespace
+}  // namespace godwit::contract

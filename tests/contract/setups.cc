@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: MIT
+// The setups that this test program runs over.
+#include "tests/contract/fixture.h"
+
+namespace godwit::contract {
+
+std::vector<Setup> all_setups() {
+  return {
+#ifdef GODWIT_CONTRACT_VULKAN
+      {"FakeVulkan", HostKind::kFake, HostLevel::kFull, DeviceKind::kVulkan},
+      {"UserVulkan", HostKind::kUser, HostLevel::kFull, DeviceKind::kVulkan},
+      {"UserResidentVulkan", HostKind::kUser, HostLevel::kResident, DeviceKind::kVulkan},
+#else
+      {"FakeSoft", HostKind::kFake, HostLevel::kFull, DeviceKind::kSoft},
+      {"FakeResidentSoft", HostKind::kFake, HostLevel::kResident, DeviceKind::kSoft},
+      {"UserSoft", HostKind::kUser, HostLevel::kFull, DeviceKind::kSoft},
+      {"UserResidentSoft", HostKind::kUser, HostLevel::kResident, DeviceKind::kSoft},
+#endif
+  };
+}
+
+std::vector<Setup> user_setups() {
+  std::vector<Setup> setups;
+  for (const Setup& setup : all_setups()) {
+    if (setup.host == HostKind::kUser && setup.level == HostLevel::kFull) setups.push_back(setup);
+  }
+  return setups;
+}
+
+Result<std::unique_ptr<Device>> make_device(DeviceKind kind, std::uint64_t vram) {
+  DeviceOptions options;
+  options.vram_bytes = vram;
+  options.threads = 2;
+#ifdef GODWIT_CONTRACT_VULKAN
+  options.validation = true;
+  if (kind == DeviceKind::kVulkan) return make_vulkan_device(options);
+#endif
+  if (kind == DeviceKind::kVulkan) {
+    return fail(Code::kUnsupported, "this program is built without Vulkan");
+  }
+  return make_soft_device(options);
+}
+
+}  // namespace godwit::contract
