@@ -93,7 +93,8 @@ void* run(void* argument) noexcept {
 }  // namespace
 
 void chaos_start(godwit_context* context) noexcept {
-  if (started.load(std::memory_order_relaxed)) [[likely]] return;
+  if (started.load(std::memory_order_relaxed)) [[likely]]
+    return;
   if (started.exchange(true, std::memory_order_acq_rel)) return;
   const int saved = errno;
   const BusyScope busy;

@@ -12,7 +12,7 @@ extern "C" {
 /* The context behind this process's malloc; never to be destroyed. With `create` it is made where
  * it is not there yet. NULL: none was asked for so far, it cannot be made, another thread is making
  * it at this moment, or this is a forked child. Libraries find this function with dlsym(). */
-GODWIT_API godwit_context *godwit_malloc_context(int create);
+GODWIT_API godwit_context* godwit_malloc_context(int create);
 
 #ifdef __cplusplus
 }

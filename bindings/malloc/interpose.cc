@@ -24,9 +24,7 @@ constexpr size_t kPageBytes = 4096;
 
 bool is_power_of_two(size_t value) noexcept { return value != 0 && (value & (value - 1)) == 0; }
 
-bool is_small(size_t bytes) noexcept {
-  return bytes < small_limit.load(std::memory_order_relaxed);
-}
+bool is_small(size_t bytes) noexcept { return bytes < small_limit.load(std::memory_order_relaxed); }
 
 // As glibc: an alignment that is no power of two is rounded up to one.
 void* memalign_as_glibc(size_t alignment, size_t bytes) noexcept {
@@ -51,7 +49,8 @@ size_t managed_bytes() noexcept {
 extern "C" {
 
 GODWIT_API void* malloc(size_t bytes) noexcept {
-  if (is_small(bytes)) [[likely]] return mi_malloc(bytes);
+  if (is_small(bytes)) [[likely]]
+    return mi_malloc(bytes);
   return allocate_slow(bytes, 0);
 }
 
@@ -61,7 +60,8 @@ GODWIT_API void* calloc(size_t count, size_t each) noexcept {
     errno = ENOMEM;
     return nullptr;
   }
-  if (is_small(bytes)) [[likely]] return mi_zalloc(bytes);
+  if (is_small(bytes)) [[likely]]
+    return mi_zalloc(bytes);
   return allocate_zeroed_slow(bytes);
 }
 
@@ -151,7 +151,9 @@ GODWIT_API struct mallinfo2 mallinfo2(void) noexcept {
 
 GODWIT_API struct mallinfo mallinfo(void) noexcept {
   const struct mallinfo2 wide = mallinfo2();
-  const auto narrow = [](size_t value) { return static_cast<int>(value > INT32_MAX ? INT32_MAX : value); };
+  const auto narrow = [](size_t value) {
+    return static_cast<int>(value > INT32_MAX ? INT32_MAX : value);
+  };
   struct mallinfo info {};
   info.hblkhd = narrow(wide.hblkhd);
   info.arena = narrow(wide.arena);
@@ -166,7 +168,9 @@ GODWIT_API void cfree(void* block) noexcept { free(block); }
 // must be one of the other, since programs mix them.
 GODWIT_API void* __libc_malloc(size_t bytes) noexcept { return malloc(bytes); }
 GODWIT_API void* __libc_calloc(size_t count, size_t each) noexcept { return calloc(count, each); }
-GODWIT_API void* __libc_realloc(void* block, size_t bytes) noexcept { return realloc(block, bytes); }
+GODWIT_API void* __libc_realloc(void* block, size_t bytes) noexcept {
+  return realloc(block, bytes);
+}
 GODWIT_API void __libc_free(void* block) noexcept { free(block); }
 GODWIT_API void __libc_cfree(void* block) noexcept { free(block); }
 GODWIT_API void* __libc_valloc(size_t bytes) noexcept { return valloc(bytes); }

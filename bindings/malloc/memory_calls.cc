@@ -151,7 +151,8 @@ GODWIT_API void* mremap(void* old, size_t old_bytes, size_t bytes, int flags, ..
     wanted = va_arg(arguments, void*);
     va_end(arguments);
   }
-  if (ours(old)) [[unlikely]] return remap_managed(old, old_bytes, bytes, flags, wanted);
+  if (ours(old)) [[unlikely]]
+    return remap_managed(old, old_bytes, bytes, flags, wanted);
   return reinterpret_cast<void*>(syscall(SYS_mremap, old, old_bytes, bytes, flags, wanted));
 }
 

@@ -14,7 +14,8 @@ namespace {
 template <typename Allocate>
 void* with_handler(Allocate allocate) {
   for (;;) {
-    if (void* block = allocate()) [[likely]] return block;
+    if (void* block = allocate()) [[likely]]
+      return block;
     const std::new_handler handler = std::get_new_handler();
     if (handler == nullptr) return nullptr;
     handler();
@@ -23,14 +24,16 @@ void* with_handler(Allocate allocate) {
 
 void* throwing_new(std::size_t bytes) {
   void* block = with_handler([bytes] { return malloc(bytes); });
-  if (block == nullptr) [[unlikely]] throw std::bad_alloc();
+  if (block == nullptr) [[unlikely]]
+    throw std::bad_alloc();
   return block;
 }
 
 void* throwing_new(std::size_t bytes, std::align_val_t alignment) {
   void* block =
       with_handler([=] { return aligned_alloc(static_cast<std::size_t>(alignment), bytes); });
-  if (block == nullptr) [[unlikely]] throw std::bad_alloc();
+  if (block == nullptr) [[unlikely]]
+    throw std::bad_alloc();
   return block;
 }
 
@@ -47,11 +50,13 @@ void* quiet_new(std::size_t bytes, Alignment... alignment) noexcept {
 }  // namespace
 
 GODWIT_API void* operator new(std::size_t bytes) {
-  if (void* block = malloc(bytes)) [[likely]] return block;
+  if (void* block = malloc(bytes)) [[likely]]
+    return block;
   return throwing_new(bytes);
 }
 GODWIT_API void* operator new[](std::size_t bytes) {
-  if (void* block = malloc(bytes)) [[likely]] return block;
+  if (void* block = malloc(bytes)) [[likely]]
+    return block;
   return throwing_new(bytes);
 }
 GODWIT_API void* operator new(std::size_t bytes, const std::nothrow_t&) noexcept {

@@ -205,7 +205,8 @@ void managed_free(void* block) noexcept {
 }
 
 void managed_free_deferred() noexcept {
-  if (deferred.load(std::memory_order_relaxed) == nullptr) [[likely]] return;
+  if (deferred.load(std::memory_order_relaxed) == nullptr) [[likely]]
+    return;
   if (thread_is_inside()) return;
   Deferred* node = deferred.exchange(nullptr, std::memory_order_acquire);
   while (node != nullptr) {

@@ -25,11 +25,22 @@ bool parse_bytes(const char* text, size_t* bytes) noexcept {
   if (at == text) return false;
   size_t unit = 1;
   switch (*at) {
-    case 'K': case 'k': unit = size_t{1} << 10; break;
-    case 'M': case 'm': unit = size_t{1} << 20; break;
-    case 'G': case 'g': unit = size_t{1} << 30; break;
-    case '\0': break;
-    default: return false;
+    case 'K':
+    case 'k':
+      unit = size_t{1} << 10;
+      break;
+    case 'M':
+    case 'm':
+      unit = size_t{1} << 20;
+      break;
+    case 'G':
+    case 'g':
+      unit = size_t{1} << 30;
+      break;
+    case '\0':
+      break;
+    default:
+      return false;
   }
   if (*at != '\0' && at[1] != '\0') return false;
   return !__builtin_mul_overflow(value, unit, bytes);
@@ -40,8 +51,10 @@ size_t min_block_setting() noexcept {
   if (text == nullptr || *text == '\0') return kDefaultMinBlock;
   size_t bytes = 0;
   if (!parse_bytes(text, &bytes) || bytes < kSmallestMinBlock || bytes > PTRDIFF_MAX) {
-    report_line("GODWIT_MIN_BLOCK=%.64s is not a size of at least 4K (such as 64K, 256K, 1M); "
-                "256K is used", text);
+    report_line(
+        "GODWIT_MIN_BLOCK=%.64s is not a size of at least 4K (such as 64K, 256K, 1M); "
+        "256K is used",
+        text);
     return kDefaultMinBlock;
   }
   return bytes;

@@ -61,15 +61,16 @@ void small_heap_prepare() noexcept {
   const uint64_t random = random_bits();
   for (int attempt = 0; attempt < kReserveTries; ++attempt) {
     // 8 to 24 TiB: mimalloc's own hints start at 2 to 6 TiB.
-    const uintptr_t base = (uintptr_t{8} << 40) + ((random + static_cast<uint64_t>(attempt) * 8191) %
-                                                   (uint64_t{16} << 14)) * kSegmentBytes;
+    const uintptr_t base =
+        (uintptr_t{8} << 40) +
+        ((random + static_cast<uint64_t>(attempt) * 8191) % (uint64_t{16} << 14)) * kSegmentBytes;
     void* reserved = mmap(reinterpret_cast<void*>(base), kReserveBytes, PROT_NONE,
                           MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     if (reserved == MAP_FAILED) continue;
     // Kernels before 4.17 take the address as a wish.
     const bool where_asked = reinterpret_cast<uintptr_t>(reserved) == base;
-    if (where_asked && mi_manage_os_memory_ex(reserved, kReserveBytes, false, false, true, -1,
-                                              false, nullptr)) {
+    if (where_asked &&
+        mi_manage_os_memory_ex(reserved, kReserveBytes, false, false, true, -1, false, nullptr)) {
       return;
     }
     munmap(reserved, kReserveBytes);
@@ -78,14 +79,16 @@ void small_heap_prepare() noexcept {
 }
 
 void small_heap_note(const void* block) noexcept {
-  if (block == nullptr || in_window(block)) [[likely]] return;
+  if (block == nullptr || in_window(block)) [[likely]]
+    return;
   const size_t index = segment_index(block);
   if (index >= kTableBits) return;
   table[index / 64].fetch_or(uint64_t{1} << (index % 64), std::memory_order_release);
 }
 
 void small_heap_forget(const void* block) noexcept {
-  if (in_window(block)) [[likely]] return;
+  if (in_window(block)) [[likely]]
+    return;
   // Half a segment and more has segments of its own; the others share theirs.
   if (mi_usable_size(block) <= kSegmentBytes / 2) return;
   const size_t index = segment_index(block);

@@ -29,7 +29,8 @@ void small_heap_forget(const void* block) noexcept;
 
 /// True when mi_free() is the function for this block. Never for NULL.
 [[nodiscard]] inline bool small_heap_owns(const void* block) noexcept {
-  if (reinterpret_cast<uintptr_t>(block) - kWindowBase < kWindowBytes) [[likely]] return true;
+  if (reinterpret_cast<uintptr_t>(block) - kWindowBase < kWindowBytes) [[likely]]
+    return true;
   return small_heap_noted(block);
 }
 

@@ -59,8 +59,8 @@ def main():
         print("pipe", digest(numpy.frombuffer(stream.read(), dtype=numpy.uint8)))
     os.waitpid(child, 0)
 
-    echoed = subprocess.run(["cat"], input=data.tobytes(), stdout=subprocess.PIPE, check=True).stdout
-    print("subprocess", digest(numpy.frombuffer(echoed, dtype=numpy.uint8)))
+    done = subprocess.run(["cat"], input=data.tobytes(), stdout=subprocess.PIPE, check=True)
+    print("subprocess", digest(numpy.frombuffer(done.stdout, dtype=numpy.uint8)))
 
     text = bytearray()
     for number in range(200_000):

@@ -28,11 +28,15 @@ TEST_F(MemoryCalls, DontneedReadsZeroAndLeavesTheRest) {
     for (const int advice : {MADV_DONTNEED, MADV_FREE}) {
       Filled filled;
       ASSERT_TRUE(is_managed(filled.first_page));
-      if (in_vram) { EXPECT_GT(push(filled.block.get(), kBytes), 0u); }
+      if (in_vram) {
+        EXPECT_GT(push(filled.block.get(), kBytes), 0u);
+      }
       unsigned char* middle = filled.first_page + 16 * kPageBytes;
       const auto before = static_cast<size_t>(middle - filled.block.get());
       ASSERT_EQ(madvise(middle, 32 * kPageBytes, advice), 0) << strerror(errno);
-      if (advice == MADV_DONTNEED) { EXPECT_TRUE(all_zero(middle, 32 * kPageBytes)); }
+      if (advice == MADV_DONTNEED) {
+        EXPECT_TRUE(all_zero(middle, 32 * kPageBytes));
+      }
       EXPECT_EQ(first_difference(filled.block.get(), before, 1), before);
       for (size_t at = before + 32 * kPageBytes; at < kBytes; ++at) {
         ASSERT_EQ(filled.block.get()[at], pattern(at, 1));
@@ -126,8 +130,8 @@ TEST_F(MemoryCalls, MremapOfManagedToAFixedAddress) {
   const auto before = static_cast<size_t>(filled.first_page - filled.block.get());
   void* target = mmap(nullptr, 4 * kPageBytes, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(target, MAP_FAILED);
-  ASSERT_EQ(mremap(filled.first_page, 4 * kPageBytes, 4 * kPageBytes,
-                   MREMAP_MAYMOVE | MREMAP_FIXED, target),
+  ASSERT_EQ(mremap(filled.first_page, 4 * kPageBytes, 4 * kPageBytes, MREMAP_MAYMOVE | MREMAP_FIXED,
+                   target),
             target);
   for (size_t at = 0; at < 4 * kPageBytes; ++at) {
     ASSERT_EQ(static_cast<unsigned char*>(target)[at], pattern(before + at, 1));
@@ -148,8 +152,8 @@ TEST_F(MemoryCalls, MremapOfManagedInPlace) {
 }
 
 TEST(MemoryCallsElsewhere, AreTheSystemCalls) {
-  void* mapped = mmap(nullptr, 8 * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+  void* mapped =
+      mmap(nullptr, 8 * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   ASSERT_NE(mapped, MAP_FAILED);
   fill(mapped, 8 * kPageBytes, 1);
   EXPECT_EQ(madvise(mapped, kPageBytes, MADV_DONTNEED), 0);

@@ -183,7 +183,8 @@ void on_signal(int) {
 TEST_F(Chaos, TheProgramsOwnSignalHandlersStillRun) {
   struct sigaction action {};
   action.sa_handler = on_signal;
-  struct sigaction old_segv {}, old_bus {};
+  struct sigaction old_segv {
+  }, old_bus{};
   ASSERT_EQ(sigaction(SIGSEGV, &action, &old_segv), 0);
   ASSERT_EQ(sigaction(SIGBUS, &action, &old_bus), 0);
   Block block = make_block(4 * kLarge);

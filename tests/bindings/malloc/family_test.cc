@@ -188,9 +188,9 @@ TEST(MallocFamily, ReallocOfNullAllocates) {
 }
 
 TEST(MallocFamily, ReallocKeepsContentsAcrossTheBorderBothWays) {
-  const size_t sizes[] = {1000,          kMinBlock - 1, kMinBlock, kMinBlock - 16, 5 * kLarge,
-                          4 * kLarge,    3000,          kLarge,    kLarge + 1,     20 * kLarge,
-                          kMinBlock + 1, 64,            kMinBlock, 17};
+  const size_t sizes[] = {
+      1000,   kMinBlock - 1, kMinBlock,   kMinBlock - 16, 5 * kLarge, 4 * kLarge, 3000,
+      kLarge, kLarge + 1,    20 * kLarge, kMinBlock + 1,  64,         kMinBlock,  17};
   size_t held = 10;
   void* block = malloc(held);
   fill(block, held, 9);
@@ -229,7 +229,8 @@ TEST(MallocFamily, NewAndDeleteOfAllKindsWork) {
     EXPECT_EQ(new (std::nothrow) char[opaque(size_t{1} << 60)], nullptr);
   }
   EXPECT_THROW(std::ignore = ::operator new(opaque(size_t{1} << 60)), std::bad_alloc);
-  EXPECT_THROW(std::ignore = ::operator new(opaque(size_t{1} << 60), std::align_val_t{64}), std::bad_alloc);
+  EXPECT_THROW(std::ignore = ::operator new (opaque(size_t{1} << 60), std::align_val_t{64}),
+               std::bad_alloc);
 }
 
 TEST(MallocFamily, NewHandlerIsCalled) {
@@ -247,7 +248,9 @@ TEST(MallocFamily, TuningCallsAnswer) {
   memset(block.get(), 1, kLarge);
   const struct mallinfo2 info = mallinfo2();
   EXPECT_GT(info.arena, 0u);
-  if (is_managed(block.get())) { EXPECT_GE(info.hblkhd, kLarge); }
+  if (is_managed(block.get())) {
+    EXPECT_GE(info.hblkhd, kLarge);
+  }
   malloc_trim(0);
   EXPECT_EQ(block.get()[5], 1);
 }

@@ -124,12 +124,12 @@ TEST_F(Fork, GrandchildSeesTheBytes) {
   Block block = make_block(kBytes);
   fill(block.get(), kBytes, 1);
   EXPECT_GT(push(block.get(), kBytes), 0u);
-  EXPECT_EQ(in_child([&] {
-              if (first_difference(block.get(), kBytes, 1) != kBytes) return 1;
-              return in_child(
-                  [&] { return first_difference(block.get(), kBytes, 1) == kBytes ? 0 : 2; });
-            }),
-            0);
+  EXPECT_EQ(
+      in_child([&] {
+        if (first_difference(block.get(), kBytes, 1) != kBytes) return 1;
+        return in_child([&] { return first_difference(block.get(), kBytes, 1) == kBytes ? 0 : 2; });
+      }),
+      0);
 }
 
 TEST_F(Fork, WhileOtherThreadsAllocate) {

@@ -24,9 +24,7 @@ struct Freed {
 };
 using Block = std::unique_ptr<unsigned char, Freed>;
 
-inline Block make_block(size_t bytes) {
-  return Block(static_cast<unsigned char*>(malloc(bytes)));
-}
+inline Block make_block(size_t bytes) { return Block(static_cast<unsigned char*>(malloc(bytes))); }
 
 // The compiler must neither remove an allocation nor reason about its size.
 template <typename T>
@@ -77,7 +75,10 @@ inline size_t pages_on_device(const void* base, size_t bytes) {
   std::vector<uint8_t> states((bytes + kPageBytes - 1) / kPageBytes);
   if (godwit_residency(context(), base, bytes, states.data(), states.size()) != GODWIT_OK) return 0;
   size_t count = 0;
-  for (const uint8_t state : states) count += state == GODWIT_PAGE_DEVICE;
+  for (const uint8_t state : states) {
+    // Without the privilege for more, VRAM gets copies, and the pages stay.
+    count += state == GODWIT_PAGE_DEVICE || state == GODWIT_PAGE_BOTH;
+  }
   return count;
 }
 

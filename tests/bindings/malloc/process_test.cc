@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Whole programs under the library: how they start and end, and what they are told.
+#include <gtest/gtest.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/wait.h>
@@ -8,8 +9,6 @@
 #include <algorithm>
 #include <string>
 #include <vector>
-
-#include <gtest/gtest.h>
 
 namespace godwit::testing {
 namespace {

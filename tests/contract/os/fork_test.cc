@@ -284,7 +284,8 @@ TEST_P(Fork, WhileOthersTouchAndDemote) {
   toucher.join();
   demoter.join();
   EXPECT_EQ(check(quiet, kBytes, 17), "");
-  EXPECT_EQ(to_device(quiet, kBytes).stayed, 0U);
+  const MoveReport report = to_device(quiet, kBytes);
+  EXPECT_EQ(report.stayed, 0U) << stays_of(report);
   EXPECT_EQ(check(quiet, kBytes, 17), "");
 }
 

@@ -20,6 +20,9 @@
 #include "runtime/src/base/inside.h"
 #include "runtime/src/host/user/uffd_abi.h"
 
+#ifndef MADV_COLD
+#define MADV_COLD 20
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -108,7 +111,10 @@ class UserHost final : public HostMemory {
     return uffd_.scan(address, written, abi::kPageWritten, true);
   }
   [[nodiscard]] int unshare(std::byte* address, std::size_t bytes) noexcept override {
-    return advise(address, bytes, MADV_POPULATE_WRITE);
+    // What is left of a huge page of which other pages went to the child is this process's own, but
+    // UFFDIO_MOVE looks at the huge page's first page. MADV_COLD splits huge pages mapped in part.
+    const int error = advise(address, bytes, MADV_POPULATE_WRITE);
+    return error != 0 ? error : advise(address, bytes, MADV_COLD);
   }
   [[nodiscard]] Result<std::byte*> reserve_slots(std::size_t bytes, bool huge) override;
   void release_slots(std::byte* slots, std::size_t bytes) noexcept override {
