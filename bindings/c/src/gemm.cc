@@ -14,6 +14,8 @@ extern "C" {
 int godwit_gemm_run(godwit_context* context, const godwit_gemm* gemm, char* why,
                     size_t why_bytes) {
   const godwit::InsideScope inside;
+  // The operands are held on this thread: a handler that touched one would wait for itself.
+  const godwit::SignalScope signals;
   return godwit::c::guarded([&] {
     if (gemm->size != sizeof(godwit_gemm)) {
       return godwit::c::report(godwit::Code::kInvalidArgument,

@@ -3,6 +3,8 @@
 // memory: a fault on it could wait for the very thread. A malloc replacement asks before it serves.
 #pragma once
 
+#include <signal.h>
+
 namespace godwit {
 
 /// How many InsideScopes the calling thread is in.
@@ -16,6 +18,20 @@ class InsideScope {
   ~InsideScope() { inside_leave(); }
   InsideScope(const InsideScope&) = delete;
   InsideScope& operator=(const InsideScope&) = delete;
+};
+
+/// Keeps the program's signals off this thread while it holds what a fault could wait for: a signal
+/// handler that touched managed memory then would wait for the thread that it interrupted. Signals
+/// that report a fault of the thread itself stay open.
+class SignalScope {
+ public:
+  SignalScope() noexcept;
+  ~SignalScope();
+  SignalScope(const SignalScope&) = delete;
+  SignalScope& operator=(const SignalScope&) = delete;
+
+ private:
+  sigset_t before_;
 };
 
 }  // namespace godwit

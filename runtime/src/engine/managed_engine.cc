@@ -15,6 +15,18 @@
 namespace godwit {
 namespace {
 
+/// What every call that moves or gives up pages does first.
+class Entry {
+ public:
+  explicit Entry(ManagedEngine& engine) {
+    if (!engine.detached()) engine.core().host->settle();
+  }
+
+ private:
+  InsideScope inside_;
+  SignalScope signals_;
+};
+
 std::string hex(const void* address) {
   char text[32];
   (void)std::snprintf(text, sizeof(text), "%p", address);
@@ -72,9 +84,11 @@ ManagedEngine::ManagedEngine(std::unique_ptr<Core> core, ManagedEngineOptions op
 
 ManagedEngine::~ManagedEngine() {
   const InsideScope inside;
-  if (!detached_.load()) {
+  if (!detached()) {
     // Regions that are still allocated die with the arena; nobody may touch them any more.
     core_->host->detach();
+  } else if (!detached_.load()) {
+    let_go();
   }
 }
 
@@ -88,8 +102,8 @@ EngineInfo ManagedEngine::info() const {
 }
 
 Result<Device*> ManagedEngine::device() {
+  if (detached()) return fail(Code::kUnavailable, "no device in a forked child");
   if (device_made_.load(std::memory_order_acquire)) return core_->device.get();
-  if (detached_.load()) return fail(Code::kUnavailable, "no device in a forked child");
   const InsideScope inside;
   const std::lock_guard guard(device_mutex_);
   if (device_made_.load(std::memory_order_relaxed)) return core_->device.get();
@@ -127,13 +141,13 @@ Result<void*> ManagedEngine::allocate(std::size_t bytes, std::size_t alignment) 
 }
 
 Result<> ManagedEngine::free(void* region) {
-  const InsideScope inside;
+  const Entry entry(*this);
   const std::size_t bytes = core_->arena.contains(region) ? core_->arena.size_at(region) : 0;
   if (bytes == 0) {
     return fail(Code::kInvalidArgument, "free: no region starts at " + hex(region));
   }
   const PageRange range{core_->table.page_of(region), bytes / kPageBytes};
-  if (detached_.load()) {
+  if (detached()) {
     (void)core_->host->drop(static_cast<std::byte*>(region), bytes);
   } else {
     migrator_->discard(range, true);
@@ -179,7 +193,7 @@ Result<PageRange> ManagedEngine::range_of(const void* base, std::size_t bytes,
 }
 
 Result<> ManagedEngine::ready() {
-  if (detached_.load()) {
+  if (detached()) {
     return fail(Code::kUnavailable, "this process is a forked child: its memory does not migrate");
   }
   auto made = device();
@@ -192,12 +206,12 @@ Result<> ManagedEngine::ready() {
 }
 
 Result<MoveReport> ManagedEngine::prefetch(const void* base, std::size_t bytes, Place to) {
-  const InsideScope inside;
+  const Entry entry(*this);
   auto range = range_of(base, bytes, "prefetch");
   if (!range) return tl::unexpected(range.error());
   if (range->count == 0) return MoveReport{};
   if (to == Place::kHost) {
-    if (detached_.load()) {
+    if (detached()) {
       MoveReport report;
       report.already = range->count;
       return report;
@@ -221,12 +235,12 @@ Result<MoveReport> ManagedEngine::prefetch(const void* base, std::size_t bytes, 
 }
 
 Result<> ManagedEngine::advise(const void* base, std::size_t bytes, Advice advice) {
-  const InsideScope inside;
+  const Entry entry(*this);
   auto range = range_of(base, bytes, "advise");
   if (!range) return tl::unexpected(range.error());
   if (range->count == 0) return {};
   (void)core_->arena.set_advice(base, advice);
-  if (advice == Advice::kNormal || detached_.load()) return {};
+  if (advice == Advice::kNormal || detached()) return {};
   const MoveReport report = migrator_->to_host(*range, Cause::kAdvice);
   if (report.stayed != 0) {
     return fail(Code::kBusy, std::to_string(report.stayed) +
@@ -237,11 +251,11 @@ Result<> ManagedEngine::advise(const void* base, std::size_t bytes, Advice advic
 }
 
 Result<> ManagedEngine::discard(const void* base, std::size_t bytes) {
-  const InsideScope inside;
+  const Entry entry(*this);
   auto range = range_of(base, bytes, "discard");
   if (!range) return tl::unexpected(range.error());
   if (range->count == 0) return {};
-  if (detached_.load()) {
+  if (detached()) {
     (void)core_->host->drop(core_->table.address(range->first), range->count * kPageBytes);
     return {};
   }
@@ -260,7 +274,7 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
   }
   for (std::size_t index = 0; index < range->count;) {
     const std::size_t page = range->first + index;
-    PageState state = detached_.load() ? PageState::kNative : core_->table.state(page);
+    PageState state = detached() ? PageState::kNative : core_->table.state(page);
     if (state == PageState::kToDevice || state == PageState::kToHost) {
       // Under way: the thread that the page was put in for runs before its state is committed.
       const BlockGuard guard(*core_, page / kPagesPerBlock);
@@ -276,7 +290,7 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
     std::size_t end = page + 1;
     const std::size_t limit =
         std::min(align_down(page, kPagesPerBlock) + kPagesPerBlock, range->end());
-    while (end < limit && (detached_.load() || core_->table.state(end) == state)) ++end;
+    while (end < limit && (detached() || core_->table.state(end) == state)) ++end;
     std::array<std::uint8_t, kPagesPerBlock> present;
     const auto flags = std::span(present).first(end - page);
     if (core_->host->scan_present(core_->table.address(page), flags) != 0) {
@@ -290,7 +304,7 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
 }
 
 Result<std::unique_ptr<Hold>> ManagedEngine::acquire(std::span<const Operand> operands) {
-  const InsideScope inside;
+  const Entry entry(*this);
   for (const Operand& operand : operands) {
     auto range = range_of(operand.base, operand.extent(), "acquire");
     if (!range) return tl::unexpected(range.error());
@@ -323,7 +337,7 @@ Result<std::uint64_t> ManagedEngine::capacity() {
 }
 
 Result<std::unique_ptr<Hold>> ManagedEngine::scratch(std::size_t bytes) {
-  const InsideScope inside;
+  const Entry entry(*this);
   auto usable = ready();
   if (!usable) return tl::unexpected(usable.error());
   const std::shared_lock gate(core_->gate);
@@ -335,8 +349,9 @@ Result<std::unique_ptr<Hold>> ManagedEngine::scratch(std::size_t bytes) {
 }
 
 void ManagedEngine::prepare_fork() noexcept {
-  if (detached_.load()) return;
+  if (detached()) return;
   const InsideScope inside;
+  const SignalScope signals;
   device_mutex_.lock();
   core_->gate.lock();
   ++core_->statistics().forks;
@@ -362,19 +377,28 @@ void ManagedEngine::prepare_fork() noexcept {
 }
 
 void ManagedEngine::after_fork_in_parent() noexcept {
-  if (detached_.load()) return;
+  if (detached()) return;
   core_->fork_prepared.store(false);
   core_->arena.mutex().unlock();
   core_->gate.unlock();
   device_mutex_.unlock();
 }
 
+bool ManagedEngine::detached() const noexcept {
+  // A child of a fork that bypassed the C library finds out here: the descriptors that it
+  // inherited would move the parent's pages.
+  return detached_.load(std::memory_order_relaxed) || ::getpid() != process_;
+}
+
 void ManagedEngine::after_fork_in_child() noexcept {
-  if (detached_.load()) return;
-  detached_.store(true);
+  if (detached_.exchange(true)) return;
   core_->arena.mutex().unlock();
   core_->gate.unlock();
   device_mutex_.unlock();
+  let_go();
+}
+
+void ManagedEngine::let_go() noexcept {
   core_->host->abandon();
   migrator_->abandon();
   // The counters and events in a shared file are the parent's.

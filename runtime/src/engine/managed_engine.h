@@ -3,6 +3,9 @@
 // over a host that tests drive by hand ("fake").
 #pragma once
 
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <functional>
 #include <memory>
 #include <string>
@@ -50,7 +53,7 @@ class ManagedEngine final : public Engine {
   void prepare_fork() noexcept override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child() noexcept override;
-  [[nodiscard]] bool detached() const noexcept override { return detached_.load(); }
+  [[nodiscard]] bool detached() const noexcept override;
 
   /// For tests: what the engine is made of.
   [[nodiscard]] Core& core() { return *core_; }
@@ -60,6 +63,7 @@ class ManagedEngine final : public Engine {
   [[nodiscard]] Result<PageRange> range_of(const void* base, std::size_t bytes,
                                            const char* verb) const;
   [[nodiscard]] Result<> ready();
+  void let_go() noexcept;
 
   std::unique_ptr<Core> core_;
   ManagedEngineOptions options_;
@@ -69,6 +73,7 @@ class ManagedEngine final : public Engine {
   std::atomic<bool> device_made_{false};
   std::mutex admission_mutex_;  // one acquire() at a time: two cannot wait for each other's frames
   std::atomic<bool> detached_{false};
+  const pid_t process_ = ::getpid();
 };
 
 }  // namespace godwit

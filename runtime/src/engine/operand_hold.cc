@@ -89,6 +89,9 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
   const bool copies = !core_.full_level() || advice != Advice::kNormal;
   Migrator::Manner manner =
       copies && !claimed.write ? Migrator::Manner::kDuplicate : Migrator::Manner::kMoveAll;
+  // A page that is pinned for DMA changes without the CPU's knowledge: its copy is good for this
+  // command only.
+  bool borrows = false;
   MoveTally tally;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     tally = {};
@@ -104,7 +107,10 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
                              reinterpret_cast<std::uintptr_t>(core_.table.address(run.first)),
                              tally.moved * kPageBytes, true);
     }
-    if (claim(run, claimed, &tally)) return {};
+    if (claim(run, claimed, &tally)) {
+      if (borrows) claimed.borrowed.push_back(run);
+      return {};
+    }
     if (core_.device_lost.load()) {
       return fail(Code::kDeviceLost, "the device was lost while operands were brought to it");
     }
@@ -128,6 +134,7 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
                                  "or locked in RAM");
       }
       manner = Migrator::Manner::kDuplicate;
+      borrows = true;
     }
   }
   (void)operand;
@@ -172,6 +179,7 @@ bool OperandHold::claim(PageRange run, Claimed& claimed, MoveTally* missing) {
 
 OperandHold::~OperandHold() {
   const InsideScope inside;
+  const SignalScope signals;
   for (const Claimed& claimed : operands_) {
     for (std::size_t index = 0; index < claimed.held.size();) {
       const std::size_t block = claimed.held[index] / kChunksPerBlock;
@@ -183,6 +191,12 @@ OperandHold::~OperandHold() {
         migrator_.mover().release_frames({chunk * kPagesPerChunk, kPagesPerChunk});
       }
       FaultService::after_release(core_, block);
+    }
+  }
+  for (const Claimed& claimed : operands_) {
+    for (const PageRange& run : claimed.borrowed) {
+      const BlockGuard guard(core_, run.first / kPagesPerBlock);
+      migrator_.mover().untrack(run);
     }
   }
   notify_release(core_);

@@ -34,6 +34,7 @@ class OperandHold final : public Hold {
     std::vector<std::uint64_t> chunks;  // VRAM offsets by chunk, as DeviceSpan wants them
     std::vector<std::size_t> held;      // indices of the chunks that are claimed
     std::size_t first_chunk = 0;
+    std::vector<PageRange> borrowed;    // copies of pages that RAM could not give up
     bool write = false;
     DeviceSpan span;
   };

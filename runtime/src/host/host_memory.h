@@ -105,6 +105,10 @@ class HostMemory {
   [[nodiscard]] virtual int populate_slot(std::byte* slot, std::size_t bytes) noexcept = 0;
   [[nodiscard]] virtual int purge_slot(std::byte* slot, std::size_t bytes) noexcept = 0;
 
+  /// Returns once every fork that is over for the program is over for the sink as well. Called
+  /// without locks before pages are moved or given up.
+  virtual void settle() noexcept = 0;
+
   /// In the child after a fork: this object is inert from now on.
   virtual void abandon() noexcept = 0;
 };

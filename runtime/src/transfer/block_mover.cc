@@ -262,7 +262,12 @@ void BlockMover::drop_host(PageRange run, MoveTally& tally) noexcept {
     } else {
       core_.pool->give_mixed(SlotSize::kChunk, slot);
     }
-    if (error != 0 && page < chunk_end) tally.stay(page++, stay_reason(error));
+    if (error == -ENOENT && page < chunk_end && absent(page)) {
+      core_.table.apply(page++, PageEvent::kDiscard);
+      ++tally.already;
+    } else if (error != 0 && page < chunk_end) {
+      tally.stay(page++, stay_reason(error));
+    }
   }
 }
 

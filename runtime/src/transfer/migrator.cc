@@ -48,6 +48,7 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
                                MoveTally& tally) {
   const std::size_t block = range.first / kPagesPerBlock;
   FrameReserve reserve(core_);
+  std::size_t last_pinned = ~std::size_t{0};  // falls with every try, so the loop ends
   for (int attempt = 0;; ++attempt) {
     MoveTally result;
     (void)evictor_.fill(reserve, mover_.frames_needed(range), before);
@@ -69,9 +70,10 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
       }
     }
     const std::size_t pinned = result.stayed[static_cast<std::size_t>(StayReason::kPinned)];
-    if (pinned != 0 && attempt == 0 && core_.statistics().forks != 0) {
+    if (pinned != 0 && pinned < last_pinned && core_.statistics().forks != 0) {
+      last_pinned = pinned;
       // Perhaps only shared with a child since a fork: a copy of our own ends that. It may fault,
-      // so it is made without the lock; a page that is pinned in truth stays at the second try.
+      // so it is made without the lock; a page that is pinned in truth stays at the next try.
       for (std::size_t index = 0; index < result.run_count; ++index) {
         const MoveTally::Run& run = result.runs[index];
         if (run.reason != StayReason::kPinned) continue;
@@ -80,6 +82,16 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
       tally.moved += result.moved;
       tally.copied += result.copied;
       continue;
+    }
+    if (result.stayed[static_cast<std::size_t>(StayReason::kNoVram)] != 0 && attempt < 3 &&
+        mover_.frames_needed(range) > reserve.count()) {
+      const std::size_t had = reserve.count();
+      (void)evictor_.fill(reserve, mover_.frames_needed(range), before);
+      if (reserve.count() > had) {
+        tally.moved += result.moved;
+        tally.copied += result.copied;
+        continue;
+      }
     }
     if (attempt != 0) result.already -= std::min(result.already, tally.moved);
     tally.moved += result.moved;

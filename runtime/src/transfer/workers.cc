@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <system_error>
+
 #include "runtime/src/base/inside.h"
 
 namespace godwit {
@@ -28,9 +30,13 @@ void Workers::start() {
   sigset_t before;
   ::sigfillset(&all);
   ::pthread_sigmask(SIG_SETMASK, &all, &before);
-  while (helpers_.size() + 1 < threads_) {
-    helpers_.emplace_back([this] { help(); });
-    ::pthread_setname_np(helpers_.back().native_handle(), "godwit-move");
+  try {
+    while (helpers_.size() + 1 < threads_) {
+      helpers_.emplace_back([this] { help(); });
+      ::pthread_setname_np(helpers_.back().native_handle(), "godwit-move");
+    }
+  } catch (const std::system_error&) {
+    threads_ = static_cast<unsigned>(helpers_.size() + 1);
   }
   ::pthread_sigmask(SIG_SETMASK, &before, nullptr);
 }

@@ -58,6 +58,7 @@ class FakeHost final : public HostMemory {
   void release_slots(std::byte* slots, std::size_t bytes) noexcept override;
   [[nodiscard]] int populate_slot(std::byte* slot, std::size_t bytes) noexcept override;
   [[nodiscard]] int purge_slot(std::byte* slot, std::size_t bytes) noexcept override;
+  void settle() noexcept override {}
   void abandon() noexcept override {}
 
  private:

@@ -72,6 +72,15 @@ std::uint64_t wanted_features(HostLevel level, bool fork_events) {
 
 }  // namespace
 
+int out_of_the_way(int fd) noexcept {
+  constexpr int kFirst = 512;
+  if (fd < 0) return fd;
+  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirst);
+  if (moved < 0) return fd;  // a low limit on descriptors: better a low one than none
+  ::close(fd);
+  return moved;
+}
+
 Result<Uffd> Uffd::open(HostLevelWish wish) {
   std::vector<std::string> reasons;
   for (const Way& way : kWays) {
@@ -80,7 +89,7 @@ Result<Uffd> Uffd::open(HostLevelWish wish) {
     if (wish == HostLevelWish::kFull && way.level != HostLevel::kFull) continue;
     for (const bool fork_events : {true, false}) {
       if (fork_events && level == HostLevel::kResident) continue;
-      const int fd = open_way(way);
+      const int fd = out_of_the_way(open_way(way));
       if (fd < 0) {
         reasons.push_back(std::string(way.name) + ": " + std::strerror(errno));
         break;
@@ -95,7 +104,7 @@ Result<Uffd> Uffd::open(HostLevelWish wish) {
                                                      : "WP_ASYNC (Linux 6.7 or newer has it)"));
         break;
       }
-      const int pagemap = ::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+      const int pagemap = out_of_the_way(::open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC));
       if (pagemap < 0) {
         reasons.push_back(std::string("/proc/self/pagemap: ") + std::strerror(errno));
         ::close(fd);

@@ -12,6 +12,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <mutex>
 #include <memory>
 #include <system_error>
 #include <thread>
@@ -125,6 +126,7 @@ class UserHost final : public HostMemory {
   [[nodiscard]] int purge_slot(std::byte* slot, std::size_t bytes) noexcept override {
     return advise(slot, bytes, MADV_DONTNEED);
   }
+  void settle() noexcept override { const std::lock_guard guard(read_mutex_); }
   void abandon() noexcept override;
 
   void kill_one() noexcept {
@@ -141,6 +143,10 @@ class UserHost final : public HostMemory {
   Uffd uffd_;
   unsigned wanted_handlers_;
   FaultSink* sink_ = nullptr;
+  /// Held from reading a message until, if it tells of a fork, that has been dealt with. The parent
+  /// goes on as soon as the event is read; neither its next fault nor its next call may be served
+  /// before the child has its pages.
+  std::mutex read_mutex_;
   int stop_ = -1;  // eventfd: readable once handlers are to look at stopping_ and die_
   std::atomic<bool> stopping_{false};
   std::atomic<bool> die_{false};
@@ -151,7 +157,7 @@ class UserHost final : public HostMemory {
 Result<> UserHost::attach(std::byte* /*base*/, std::size_t /*bytes*/, FaultSink* sink) {
   sink_ = sink;
   if (!full()) return {};
-  stop_ = ::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  stop_ = out_of_the_way(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (stop_ < 0) return fail_errno(errno, "cannot create an eventfd for the fault handlers");
   // The handlers inherit the mask: no signal of the program is ever delivered to one.
   sigset_t all;
@@ -202,9 +208,17 @@ void UserHost::serve() noexcept {
 bool UserHost::serve_until_told() noexcept {
   while (true) {
     uffd_msg message;
+    std::unique_lock reading(read_mutex_);
     const ssize_t got = ::read(uffd_.fd(), &message, sizeof(message));
+    const int error = errno;
+    if (got == static_cast<ssize_t>(sizeof(message)) && message.event == UFFD_EVENT_FORK) {
+      UffdChild child(static_cast<int>(message.arg.fork.ufd));
+      sink_->on_fork(child);
+      continue;
+    }
+    reading.unlock();
     if (got != static_cast<ssize_t>(sizeof(message))) {
-      if (got >= 0 || (errno != EAGAIN && errno != EINTR)) return false;
+      if (got >= 0 || (error != EAGAIN && error != EINTR)) return false;
       std::array<pollfd, 2> wait = {{{uffd_.fd(), POLLIN, 0}, {stop_, POLLIN, 0}}};
       if (::poll(wait.data(), wait.size(), -1) < 0 && errno != EINTR) return false;
       if ((wait[1].revents & POLLIN) != 0) {
@@ -223,9 +237,6 @@ bool UserHost::serve_until_told() noexcept {
       sink_->on_fault(reinterpret_cast<std::byte*>(message.arg.pagefault.address),
                       (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
                       (flags & UFFD_PAGEFAULT_FLAG_WP) != 0);
-    } else if (message.event == UFFD_EVENT_FORK) {
-      UffdChild child(static_cast<int>(message.arg.fork.ufd));
-      sink_->on_fork(child);
     }
   }
 }
