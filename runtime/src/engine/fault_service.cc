@@ -175,7 +175,6 @@ void FaultService::on_fork(ChildMemory& child) noexcept {
   // into the child, page by page, before the child can go on.
   if (!core_.fork_prepared.load()) ++core_.statistics().forks;
   if (core_.frames == nullptr) return;
-  std::byte* slot = core_.pool->take_full(SlotSize::kChunk);
   for (std::size_t block = 0; block < core_.armed_end.load(); ++block) {
     if (!core_.table.block(block).armed.load()) continue;
     const BlockGuard guard(core_, block);
@@ -184,14 +183,13 @@ void FaultService::on_fork(ChildMemory& child) noexcept {
       std::byte* address = core_.table.address(page);
       const CopyOp op{VramFrames::offset(core_.table.frame(page / kPagesPerChunk)) +
                           page % kPagesPerChunk * kPageBytes,
-                      slot, kPageBytes};
-      if (slot == nullptr || core_.device->copy(Direction::kToHost, {&op, 1}) != 0 ||
-          child.copy_in(address, slot, kPageBytes) != 0) {
+                      fork_page_.data(), kPageBytes};
+      if (core_.device->copy(Direction::kToHost, {&op, 1}) != 0 ||
+          child.copy_in(address, fork_page_.data(), kPageBytes) != 0) {
         (void)child.poison(address, kPageBytes);
       }
     }
   }
-  if (slot != nullptr) core_.pool->give_full(SlotSize::kChunk, slot);
 }
 
 void FaultService::on_handlers_gone() noexcept {

@@ -3,6 +3,8 @@
 // at once; never waits for a block's lock (see Block::wake), never allocates.
 #pragma once
 
+#include <array>
+
 #include "runtime/src/host/host_memory.h"
 #include "runtime/src/transfer/migrator.h"
 
@@ -30,6 +32,9 @@ class FaultService final : public FaultSink {
 
   Core& core_;
   Migrator& migrator_;
+  // One fork at a time is dealt with. The pool cannot serve here: while the fork is under way the
+  // kernel refuses to fill its slots.
+  std::array<std::byte, kPageBytes> fork_page_;
 };
 
 }  // namespace godwit

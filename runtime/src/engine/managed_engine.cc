@@ -378,6 +378,7 @@ void ManagedEngine::prepare_fork() noexcept {
 
 void ManagedEngine::after_fork_in_parent() noexcept {
   if (detached()) return;
+  core_->host->settle();  // a handler may still be looking at the fork's event
   core_->fork_prepared.store(false);
   core_->arena.mutex().unlock();
   core_->gate.unlock();
@@ -401,6 +402,7 @@ void ManagedEngine::after_fork_in_child() noexcept {
 void ManagedEngine::let_go() noexcept {
   core_->host->abandon();
   migrator_->abandon();
+  new (&core_->released) std::condition_variable;  // as in Workers::abandon
   // The counters and events in a shared file are the parent's.
   core_->telemetry.make_private();
   // The device's threads and its driver's state do not exist here: it is left as it lies.

@@ -83,6 +83,9 @@ class HostMemory {
   [[nodiscard]] virtual int poison(std::byte* address, std::size_t bytes) noexcept = 0;
   /// Gives present pages up. Absent ones are left alone.
   [[nodiscard]] virtual int drop(std::byte* address, std::size_t bytes) noexcept = 0;
+  /// Maps fresh memory where a part of the range was unmapped behind our back (drop answered
+  /// -ENOMEM). The contents of all of it were given up. `armed`: as arm().
+  [[nodiscard]] virtual int renew(std::byte* address, std::size_t bytes, bool armed) noexcept = 0;
   [[nodiscard]] virtual int wake(std::byte* address, std::size_t bytes) noexcept = 0;
 
   /// Starts or ends write tracking of present pages; ending wakes.

@@ -484,7 +484,12 @@ void BlockMover::untrack(PageRange range) noexcept {
 void BlockMover::discard(PageRange range) noexcept {
   core_.table.apply(range, PageEvent::kDiscard);
   core_.statistics().removed_pages += range.count;
-  (void)core_.host->drop(core_.table.address(range.first), range.count * kPageBytes);
+  std::byte* address = core_.table.address(range.first);
+  const std::size_t bytes = range.count * kPageBytes;
+  if (core_.host->drop(address, bytes) == -ENOMEM) {
+    const bool armed = core_.table.block(range.first / kPagesPerBlock).armed.load();
+    (void)core_.host->renew(address, bytes, armed);
+  }
   release_frames(range);
 }
 

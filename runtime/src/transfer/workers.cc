@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <new>
 #include <system_error>
 
 #include "runtime/src/base/inside.h"
@@ -22,6 +23,9 @@ Workers::~Workers() {
 void Workers::abandon() noexcept {
   for (std::thread& helper : helpers_) helper.detach();
   helpers_.clear();
+  // To destroy a condition variable that a thread of the parent waits on would wait for that thread.
+  new (&wake_) std::condition_variable;
+  new (&idle_) std::condition_variable;
   threads_ = 1;
 }
 

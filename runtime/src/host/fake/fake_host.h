@@ -47,6 +47,10 @@ class FakeHost final : public HostMemory {
   [[nodiscard]] int zero_in(std::byte* address, std::size_t bytes, bool write) noexcept override;
   [[nodiscard]] int poison(std::byte* address, std::size_t bytes) noexcept override;
   [[nodiscard]] int drop(std::byte* address, std::size_t bytes) noexcept override;
+  [[nodiscard]] int renew(std::byte* /*address*/, std::size_t /*bytes*/,
+                          bool /*armed*/) noexcept override {
+    return 0;
+  }
   [[nodiscard]] int wake(std::byte* address, std::size_t bytes) noexcept override;
   [[nodiscard]] int track(std::byte* address, std::size_t bytes, bool on) noexcept override;
   [[nodiscard]] int scan_present(std::byte* address,

@@ -97,6 +97,7 @@ class UserHost final : public HostMemory {
     const int error = advise(address, bytes, MADV_DONTNEED);
     return error == -EINVAL ? advise(address, bytes, MADV_DONTNEED_LOCKED) : error;
   }
+  [[nodiscard]] int renew(std::byte* address, std::size_t bytes, bool armed) noexcept override;
   [[nodiscard]] int wake(std::byte* address, std::size_t bytes) noexcept override {
     return full() ? uffd_.wake(address, bytes) : 0;
   }
@@ -256,6 +257,13 @@ int UserHost::zero_in(std::byte* address, std::size_t bytes, bool write) noexcep
     }
   }
   return 0;
+}
+
+int UserHost::renew(std::byte* address, std::size_t bytes, bool armed) noexcept {
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+  if (::mmap(address, bytes, PROT_READ | PROT_WRITE, flags, -1, 0) == MAP_FAILED) return -errno;
+  ::madvise(address, bytes, MADV_HUGEPAGE);
+  return armed ? arm(address, bytes) : 0;
 }
 
 Result<std::byte*> UserHost::reserve_slots(std::size_t bytes, bool huge) {
