@@ -63,8 +63,9 @@ TEST_P(Failure, APageThatTheKernelRefusesIsReportedWithItsReason) {
   for (const auto& [error, reason] :
        {std::pair{EINVAL, StayReason::kLocked}, std::pair{ENOMEM, StayReason::kNoMemory},
         std::pair{EAGAIN, StayReason::kRaced}}) {
-    fake_host().fail_next(FakeStep::kTakeOut, error, 2);  // as part of a range, and alone
-    const MoveReport report = to_device(base, kBytes);
+    fake_host().fail_next(FakeStep::kTakeOut, error, 2);  // as part of a range, and alone;
+    // one block, since the next failure may not hit another thread's
+    const MoveReport report = to_device(base, kBlockBytes);
     EXPECT_EQ(stayed(report, reason), 1U) << error;
     EXPECT_EQ(report.stayed, 1U);
     EXPECT_EQ(check(base, kBytes, 4), "");

@@ -174,7 +174,7 @@ void FaultService::on_fork(ChildMemory& child) noexcept {
   // it (a fork that bypassed the C library) everything is done here: what is only in VRAM is copied
   // into the child, page by page, before the child can go on.
   if (!core_.fork_prepared.load()) ++core_.statistics().forks;
-  if (core_.frames == nullptr) return;
+  if (!core_.has_device.load()) return;
   for (std::size_t block = 0; block < core_.armed_end.load(); ++block) {
     if (!core_.table.block(block).armed.load()) continue;
     const BlockGuard guard(core_, block);

@@ -112,6 +112,7 @@ Result<Device*> ManagedEngine::device() {
   const DeviceInfo info = (*made)->info();
   core_->frames = std::make_unique<VramFrames>(info.vram_bytes);
   core_->device = std::move(*made);
+  core_->has_device.store(true);
   core_->telemetry.set_names(options_.name,
                              info.name.starts_with(info.kind) ? info.name
                                                               : info.kind + ": " + info.name);
@@ -151,7 +152,7 @@ Result<> ManagedEngine::free(void* region) {
     (void)core_->host->drop(static_cast<std::byte*>(region), bytes);
   } else {
     migrator_->discard(range, true);
-    if (core_->frames != nullptr) core_->note_vram_use();
+    if (core_->has_device.load()) core_->note_vram_use();
   }
   core_->statistics().managed_bytes -= bytes;
   (void)core_->arena.release(region);
@@ -355,7 +356,7 @@ void ManagedEngine::prepare_fork() noexcept {
   device_mutex_.lock();
   core_->gate.lock();
   ++core_->statistics().forks;
-  if (core_->device != nullptr) {
+  if (core_->has_device.load()) {
     // Whatever the child can see comes home: a copy of the address space must be a copy of the
     // bytes. Commands that hold pages are waited for, within reason.
     const std::uint64_t start = monotonic_ns();

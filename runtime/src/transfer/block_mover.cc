@@ -494,7 +494,7 @@ void BlockMover::discard(PageRange range) noexcept {
 }
 
 void BlockMover::release_frames(PageRange range) noexcept {
-  if (core_.frames == nullptr || range.count == 0) return;
+  if (!core_.has_device.load() || range.count == 0) return;
   for (std::size_t chunk = chunk_of(range.first); chunk <= chunk_of(range.end() - 1); ++chunk) {
     const std::uint32_t frame = core_.table.frame(chunk);
     if (frame == PageTable::kNone || core_.frames->holds(frame).any()) continue;

@@ -39,9 +39,11 @@ struct Core {
   Telemetry& telemetry;
   FaultAround fault_around;
 
-  // Set once, before the first page can be in VRAM; then constant.
+  // Set once, before the first page can be in VRAM; then constant. Whoever cannot know that a page
+  // was there asks has_device first.
   std::unique_ptr<Device> device;
   std::unique_ptr<VramFrames> frames;
+  std::atomic<bool> has_device{false};
 
   /// Shared by whatever takes pages out of RAM; exclusive over a fork. Order: gate, admission,
   /// block lock, then the leaf locks of frames and pool. Fault handlers take no gate.

@@ -54,10 +54,12 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
     (void)evictor_.fill(reserve, mover_.frames_needed(range), before);
     {
       const BlockGuard guard(core_, block);
-      const int error = mover_.arm(block);
-      if (error != 0) {
+      // Under the lock: the last handler may have ended since the caller asked, and disarmed.
+      const bool refused = core_.demotion_error() != 0;
+      const int error = refused ? 0 : mover_.arm(block);
+      if (refused || error != 0) {
         for (std::size_t page = range.first; page < range.end(); ++page) {
-          tally.stay(page, stay_reason(error));
+          tally.stay(page, refused ? StayReason::kDevice : stay_reason(error));
         }
         return;
       }

@@ -4,7 +4,7 @@
 #include <pthread.h>
 #include <signal.h>
 
-#include <new>
+#include <memory>
 #include <system_error>
 
 #include "runtime/src/base/inside.h"
@@ -21,11 +21,13 @@ Workers::~Workers() {
 }
 
 void Workers::abandon() noexcept {
-  for (std::thread& helper : helpers_) helper.detach();
-  helpers_.clear();
+  // Not detached: the C library has unmapped the stack of a thread that ended before the fork.
+  std::construct_at(&helpers_);
+  std::construct_at(&mutex_);
+  std::construct_at(&busy_);
   // To destroy a condition variable that a thread of the parent waits on would wait for that thread.
-  new (&wake_) std::condition_variable;
-  new (&idle_) std::condition_variable;
+  std::construct_at(&wake_);
+  std::construct_at(&idle_);
   threads_ = 1;
 }
 
