@@ -150,6 +150,16 @@ TEST_P(Migrate, NeighboursInOneBlockKeepTheirOwnBytes) {
   EXPECT_EQ(check(second, 3 * kChunkBytes, 13), "");
 }
 
+TEST_P(Migrate, FramesThatWereReservedInVainAreNotTakenFromTheirOwner) {
+  std::byte* base = region(2 * kBlockBytes);
+  fill(base, kPageBytes, 14);  // one page: the block's other chunks need no frame
+  (void)to_device(base, kBlockBytes);
+  fill(base + kBlockBytes, kChunkBytes, 15);
+  (void)to_device(base + kBlockBytes, kChunkBytes);
+  EXPECT_EQ(check(base, kPageBytes, 14), "");
+  EXPECT_EQ(check(base + kBlockBytes, kChunkBytes, 15), "");
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, Migrate, ::testing::ValuesIn(all_setups()), setup_name);
 
 }  // namespace
