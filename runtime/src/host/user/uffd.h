@@ -35,6 +35,8 @@ class Uffd {
 
   [[nodiscard]] int add_range(std::byte* address, std::size_t bytes, bool missing) noexcept;
   [[nodiscard]] int remove_range(std::byte* address, std::size_t bytes) noexcept;
+  /// `to` has none of its pages when this is called; wakes whoever waits there. *moved is exact, also
+  /// where Linux 6.18's answer is not (docs/decisions/0007).
   [[nodiscard]] int move(std::byte* to, std::byte* from, std::size_t bytes,
                          std::size_t* moved) noexcept;
   [[nodiscard]] int copy(std::byte* to, const std::byte* from, std::size_t bytes, bool protect,
@@ -56,6 +58,8 @@ class Uffd {
                                         std::size_t* copied) noexcept;
 
  private:
+  /// Bytes from the start of the ranges that have changed sides without having been counted.
+  [[nodiscard]] std::size_t uncounted(std::byte* to, std::byte* from, std::size_t bytes) noexcept;
   Uffd(int fd, int pagemap) : fd_(fd), pagemap_(pagemap) {}
   int fd_ = -1;
   int pagemap_ = -1;
