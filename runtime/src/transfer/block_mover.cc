@@ -24,23 +24,6 @@ StayReason stay_reason(int error) noexcept {
   }
 }
 
-std::size_t FrameReserve::fill(std::size_t wanted) noexcept {
-  wanted = std::min(wanted, frames_.size());
-  // Compact: what was popped leaves room at the front.
-  std::copy(frames_.begin() + static_cast<std::ptrdiff_t>(next_),
-            frames_.begin() + static_cast<std::ptrdiff_t>(next_ + count_), frames_.begin());
-  next_ = 0;
-  if (count_ < wanted) {
-    count_ += core_.frames->take(std::span(frames_).subspan(count_, wanted - count_));
-  }
-  return wanted - std::min(wanted, count_);
-}
-
-std::uint32_t FrameReserve::pop() noexcept {
-  --count_;
-  return frames_[next_++];
-}
-
 int BlockMover::arm(std::size_t block) noexcept {
   Block& entry = core_.table.block(block);
   if (entry.armed.load(std::memory_order_relaxed)) return 0;
@@ -153,18 +136,16 @@ void BlockMover::demote_run(PageRange run, MoveTally& tally) noexcept {
     }
     return;
   }
-  std::size_t in_slot = 0;
+  const std::size_t moved_before = tally.moved;
   for (std::size_t page = run.first; page < run.end();) {
     PageRange rest{page, run.end() - page};
     int error = take_out_and_copy(rest, slot + offset_in_slot(page, size), tally);
-    in_slot += rest.count;
     page = rest.end();
     if (page == run.end()) break;
     if (error != -EBUSY && run.end() - page > 1) {
       // The kernel judges a range as a whole where it crosses a mapping's border: ask for one page.
       rest = {page, 1};
       error = take_out_and_copy(rest, slot + offset_in_slot(page, size), tally);
-      in_slot += rest.count;
       page = rest.end();
       if (error == 0) continue;
     }
@@ -177,6 +158,8 @@ void BlockMover::demote_run(PageRange run, MoveTally& tally) noexcept {
     }
     ++page;
   }
+  // Not those that a failed copy sent back.
+  const std::size_t in_slot = tally.moved - moved_before;
   Block& block = core_.table.block(run.first / kPagesPerBlock);
   const bool whole = in_slot == kPagesPerBlock;
   if (whole && block.split) {

@@ -36,6 +36,8 @@ class Migrator {
 
   /// One block's part of to_device(); frames come from eviction of what was used before `before`.
   void block_to_device(PageRange range, Manner manner, std::uint64_t before, MoveTally& tally);
+  /// One block's part of to_host().
+  void block_to_host(PageRange range, Cause cause, MoveTally& tally);
 
   [[nodiscard]] BlockMover& mover() { return mover_; }
   [[nodiscard]] Evictor& evictor() { return evictor_; }
@@ -45,6 +47,7 @@ class Migrator {
   static void add(MoveReport& report, const MoveTally& tally, const PageTable& table);
 
  private:
+  [[nodiscard]] bool held(PageRange range) const noexcept;
   void account(Cause cause, bool to_device, PageRange range, std::uint64_t start,
                const MoveTally& tally);
 
