@@ -178,7 +178,8 @@ struct godwit_gemm {
 };
 
 /* 0: C holds the result. GODWIT_UNSUPPORTED: not offloaded (C is untouched); any other code: it
- * failed and C is untouched. In all cases `why` (may be NULL) gets a sentence on the decision. */
+ * failed and C is as it was, or, where the device was lost with C's pages in VRAM, lost as these are
+ * (they end in SIGBUS). In all cases `why` (may be NULL) gets a sentence on the decision. */
 GODWIT_API int godwit_gemm_run(godwit_context *context, const struct godwit_gemm *gemm, char *why,
                                size_t why_bytes);
 /* Counts a product that was left to another BLAS. */
