@@ -4,9 +4,13 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <string_view>
+
+#include "runtime/src/transfer/file_pages.h"
 
 namespace godwit {
 
@@ -86,6 +90,7 @@ void FaultService::serve_empty(std::size_t page, bool write) noexcept {
   std::byte* address = core_.table.address(first);
   ++core_.statistics().faults_empty;
   Block& block = core_.table.block(page / kPagesPerBlock);
+  if (block.source != nullptr) return serve_file(*block.source, run, page);
   if (core_.host->zero_in(address, run.count * kPageBytes, write) != 0) {
     // A range that crosses the border of two mappings is refused as a whole: ask for the page.
     (void)core_.host->zero_in(core_.table.address(page), kPageBytes, write);
@@ -102,6 +107,30 @@ void FaultService::serve_empty(std::size_t page, bool write) noexcept {
   if (block.streak < 16) ++block.streak;
   block.failing_since = 0;
   (void)core_.host->wake(address, run.count * kPageBytes);
+}
+
+void FaultService::serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept {
+  Block& block = core_.table.block(page / kPagesPerBlock);
+  for (std::size_t at = run.first; at < run.end();) {
+    const std::size_t chunk_end = align_down(at, kPagesPerChunk) + kPagesPerChunk;
+    const PageRange piece{at, std::min(chunk_end, run.end()) - at};
+    at = piece.end();
+    const int error = load_to_host(core_, source, piece);
+    const bool wanted = piece.first <= page && page < piece.end();
+    if (error == 0 || !wanted || core_.table.state(page) != PageState::kEmpty) continue;
+    // As a mapping of the kernel's: what cannot be read is SIGBUS, not zeros.
+    if (error != -EAGAIN && error != -ENOMEM && error != -EEXIST) {
+      (void)core_.host->poison(core_.table.address(page), kPageBytes);
+      (void)core_.host->wake(core_.table.address(page), kPageBytes);
+      return;
+    }
+    // Alone: a range that crosses the border of two mappings is refused as a whole.
+    (void)load_to_host(core_, source, {page, 1});
+  }
+  if (core_.table.state(page) == PageState::kEmpty) return ask_again(page);
+  if (block.streak < 16) ++block.streak;
+  block.failing_since = 0;
+  (void)core_.host->wake(core_.table.address(run.first), run.count * kPageBytes);
 }
 
 void FaultService::ask_again(std::size_t page) noexcept {
@@ -174,13 +203,21 @@ void FaultService::on_fork(ChildMemory& child) noexcept {
   // it (a fork that bypassed the C library) everything is done here: what is only in VRAM is copied
   // into the child, page by page, before the child can go on.
   if (!core_.fork_prepared.load()) ++core_.statistics().forks;
-  if (!core_.has_device.load()) return;
+  if (!core_.has_device.load() && !core_.has_files.load()) return;
   for (std::size_t block = 0; block < core_.armed_end.load(); ++block) {
     if (!core_.table.block(block).armed.load()) continue;
     const BlockGuard guard(core_, block);
     for (std::size_t page = block * kPagesPerBlock; page < (block + 1) * kPagesPerBlock; ++page) {
-      if (core_.table.state(page) != PageState::kDevice) continue;
       std::byte* address = core_.table.address(page);
+      const FileSource* source = core_.table.block(block).source;
+      if (core_.table.state(page) == PageState::kEmpty && source != nullptr) {
+        if (source->read(source->offset_of(address), fork_page_) != 0 ||
+            child.copy_in(address, fork_page_.data(), kPageBytes) != 0) {
+          (void)child.poison(address, kPageBytes);
+        }
+        continue;
+      }
+      if (core_.table.state(page) != PageState::kDevice) continue;
       const CopyOp op{VramFrames::offset(core_.table.frame(page / kPagesPerChunk)) +
                           page % kPagesPerChunk * kPageBytes,
                       fork_page_.data(), kPageBytes};
@@ -201,8 +238,12 @@ void FaultService::on_handlers_gone() noexcept {
     const BlockGuard guard(core_, block);
     MoveTally tally;
     migrator_.mover().promote({block * kPagesPerBlock, kPagesPerBlock}, false, tally);
+    const FileSource* source = core_.table.block(block).source;
     for (std::size_t page = block * kPagesPerBlock; page < (block + 1) * kPagesPerBlock; ++page) {
-      if (core_.table.state(page) != PageState::kDevice) continue;
+      const PageState state = core_.table.state(page);
+      const bool unread = state == PageState::kEmpty && source != nullptr &&
+                          load_to_host(core_, *source, {page, 1}) != 0;
+      if (state != PageState::kDevice && !unread) continue;
       (void)core_.host->poison(core_.table.address(page), kPageBytes);
     }
     (void)core_.host->disarm(core_.table.address(block * kPagesPerBlock), kBlockBytes);

@@ -25,6 +25,7 @@ class FaultService final : public FaultSink {
  private:
   void serve(std::size_t page, bool write, bool write_protected) noexcept;
   void serve_empty(std::size_t page, bool write) noexcept;
+  void serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept;
   void serve_device(std::size_t page, bool write) noexcept;
   void ask_again(std::size_t page) noexcept;
   [[nodiscard]] bool conflicts(std::size_t page, bool write) const noexcept;

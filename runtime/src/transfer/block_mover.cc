@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "runtime/src/transfer/file_pages.h"
+
 namespace godwit {
 namespace {
 
@@ -283,23 +285,29 @@ void BlockMover::duplicate(PageRange range, FrameReserve& reserve, MoveTally& ta
   release_frames(range);
 }
 
-void BlockMover::zero_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept {
-  for (std::size_t page = range.first; page < range.end(); ++page) {
-    if (core_.table.state(page) != PageState::kEmpty) continue;
-    if (!ensure_frame(chunk_of(page), reserve)) {
-      tally.stay(page, StayReason::kNoVram);
-      continue;
-    }
-    const std::uint64_t vram = VramFrames::offset(core_.table.frame(chunk_of(page))) +
-                               page % kPagesPerChunk * kPageBytes;
-    const int error = core_.device->clear(vram, kPageBytes);
-    if (error != 0) {
+void BlockMover::fill_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept {
+  const FileSource* source = core_.table.block(range.first / kPagesPerBlock).source;
+  for (std::size_t page = range.first; page < range.end();) {
+    const std::size_t chunk_end = std::min((chunk_of(page) + 1) * kPagesPerChunk, range.end());
+    const PageState state = core_.table.state(page);
+    const PageRange run = run_of(page, chunk_end, state);
+    page = run.end();
+    if (state != PageState::kEmpty) continue;
+    StayReason reason = StayReason::kNoVram;
+    if (ensure_frame(chunk_of(run.first), reserve)) {
+      const std::uint64_t vram = VramFrames::offset(core_.table.frame(chunk_of(run.first))) +
+                                 run.first % kPagesPerChunk * kPageBytes;
+      const int error = source == nullptr ? core_.device->clear(vram, run.count * kPageBytes)
+                                          : load_to_device(core_, *source, run, vram);
+      if (error == 0) {
+        core_.table.apply(run, PageEvent::kDeviceFill);
+        tally.moved += run.count;
+        continue;
+      }
       if (error == -ENODEV) core_.device_lost.store(true);
-      tally.stay(page, StayReason::kDevice);
-      continue;
+      reason = StayReason::kDevice;
     }
-    core_.table.apply(page, PageEvent::kDeviceZero);
-    ++tally.moved;
+    for (std::size_t at = run.first; at < run.end(); ++at) tally.stay(at, reason);
   }
   release_frames(range);
 }

@@ -29,8 +29,9 @@ class BlockMover {
 
   void demote(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;
   void duplicate(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;
-  /// Empty pages become zeros in VRAM: a command on the device may touch memory first.
-  void zero_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;
+  /// Empty pages get their contents (zeros, or a file's) in VRAM: a command on the device may touch
+  /// memory first.
+  void fill_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;
   /// `tracked`: VRAM keeps its copy, and the kernel tells when the CPU writes.
   void promote(PageRange range, bool tracked, MoveTally& tally) noexcept;
   /// VRAM gives clean copies up.

@@ -80,13 +80,19 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
         }
         return;
       }
-      if (manner == Manner::kDuplicate) {
+      const bool copies = manner == Manner::kDuplicate || manner == Manner::kDuplicateAll;
+      // A file's pages have contents also before anybody touched them.
+      const bool all = manner == Manner::kMoveAll || manner == Manner::kDuplicateAll ||
+                       core_.table.block(block).source != nullptr;
+      if (copies) mover_.refresh(range);
+      if (all) mover_.fill_on_device(range, reserve, result);
+      const std::size_t filled = result.moved;
+      if (copies) {
         mover_.duplicate(range, reserve, result);
       } else {
-        if (manner == Manner::kMoveAll) mover_.zero_on_device(range, reserve, result);
         mover_.demote(range, reserve, result);
-        if (manner == Manner::kMoveAll) result.already -= std::min(result.already, result.moved);
       }
+      result.already -= std::min(result.already, filled);
     }
     const std::size_t pinned = result.stayed[static_cast<std::size_t>(StayReason::kPinned)];
     if (pinned != 0 && pinned < last_pinned && core_.statistics().forks != 0) {

@@ -24,7 +24,9 @@ class Migrator {
   enum class Manner : std::uint8_t {
     kMove,       // RAM gives it up
     kDuplicate,  // RAM keeps it
-    kMoveAll,    // kMove, and empty pages become zeros in VRAM
+    // The same, and pages without contents get them in VRAM: zeros, or a file's bytes.
+    kMoveAll,
+    kDuplicateAll,
   };
 
   /// Thread-safe. The caller holds the gate shared, and the device exists.

@@ -147,6 +147,12 @@ int FakeHost::copy_in(std::byte* address, const std::byte* source, std::size_t b
   return 0;
 }
 
+void FakeHost::store(std::byte* address, std::span<const std::byte> bytes) noexcept {
+  const std::lock_guard guard(mutex_);
+  each_page(address, bytes.size(), [&](std::byte* page) { flags(page) |= kPresent; });
+  std::memcpy(address, bytes.data(), bytes.size());
+}
+
 int FakeHost::zero_in(std::byte* address, std::size_t bytes, bool /*write*/) noexcept {
   const std::lock_guard guard(mutex_);
   const int error = scripted(FakeStep::kZeroIn);

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "godwit/units.h"
+#include "runtime/src/base/descriptor.h"
 #include "runtime/src/host/user/uffd_abi.h"
 
 namespace godwit {
@@ -71,15 +72,6 @@ std::uint64_t wanted_features(HostLevel level, bool fork_events) {
 }
 
 }  // namespace
-
-int out_of_the_way(int fd) noexcept {
-  constexpr int kFirst = 512;
-  if (fd < 0) return fd;
-  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirst);
-  if (moved < 0) return fd;  // a low limit on descriptors: better a low one than none
-  ::close(fd);
-  return moved;
-}
 
 Result<Uffd> Uffd::open(HostLevelWish wish) {
   std::vector<std::string> reasons;

@@ -16,10 +16,6 @@ namespace godwit {
 
 enum class HostLevelWish : std::uint8_t { kAuto, kFull, kResident };
 
-/// The same descriptor with a number that programs leave alone: shells and daemons close or
-/// reuse the low ones without looking. -1 stays -1, with errno.
-[[nodiscard]] int out_of_the_way(int fd) noexcept;
-
 /// Owns the descriptors. Calls answer 0 or a negative errno and never allocate.
 class Uffd {
  public:

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "runtime/src/base/descriptor.h"
 #include "runtime/src/host/user/user_host.h"
 
 #include <poll.h>
@@ -12,6 +13,7 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <memory>
 #include <system_error>
@@ -88,6 +90,9 @@ class UserHost final : public HostMemory {
   [[nodiscard]] int copy_in(std::byte* address, const std::byte* source, std::size_t bytes,
                             bool tracked, std::size_t* copied) noexcept override {
     return uffd_.copy(address, source, bytes, tracked, copied);
+  }
+  void store(std::byte* address, std::span<const std::byte> bytes) noexcept override {
+    std::memcpy(address, bytes.data(), bytes.size());
   }
   [[nodiscard]] int zero_in(std::byte* address, std::size_t bytes, bool write) noexcept override;
   [[nodiscard]] int poison(std::byte* address, std::size_t bytes) noexcept override {
