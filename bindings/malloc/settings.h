@@ -7,7 +7,7 @@
 
 namespace godwit::preload {
 
-inline constexpr size_t kDefaultMinBlock = 256 * 1024;
+inline constexpr size_t kDefaultMinBlock = size_t{256} * 1024;
 
 /// GODWIT_MIN_BLOCK: requests of that many bytes and more go to managed memory.
 [[nodiscard]] size_t min_block_setting() noexcept;
