@@ -33,6 +33,7 @@ class MachineError(Exception):
 @dataclass
 class Kernel:
     """A kernel for the VM. folder is None for the stock one, which is part of the root."""
+
     image: Path
     initramfs: Path
     folder: Path | None = None
@@ -40,6 +41,8 @@ class Kernel:
 
 @dataclass
 class Step:
+    """A command of the VM: `timeout` in seconds, `folder` to run it in."""
+
     name: str
     command: list[str]
     timeout: int = 600
@@ -62,7 +65,6 @@ class Outcome:
     problem: dict[int, str] = field(default_factory=dict)
     # The step that had begun when the VM ended.
     unfinished: int | None = None
-    output: dict[int, str] = field(default_factory=dict)
     stuck: str = ""
     unload_problem: str = ""
     leaks: str = ""
@@ -93,16 +95,20 @@ class Machine:
         if not shutil.which(QEMU):
             raise MachineError(f"{QEMU} is missing: apt-get install qemu-system-x86")
 
-    def run(self, steps, out=None, err=None):
-        """Boots, runs the steps, and ends the VM. out, err: where live output goes, as binary files."""
+    def run(self, steps, out=None, err=None, keep=None):
+        """Boots, runs the steps, and ends the VM.
+
+        out, err: where live output goes, as binary files. keep: a folder for what the VM wrote into /job: output.N of step
+        N, and whatever its command put there.
+        """
         folder = Path(tempfile.mkdtemp(prefix="godwit-vm."))
         try:
             with self.topology.backing(folder) as devices:
-                return self._run(folder, steps, devices, out, err)
+                return self._run(folder, steps, devices, out, err, keep)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _run(self, folder, steps, devices, out, err):
+    def _run(self, folder, steps, devices, out, err, keep):
         job = folder / "job"
         job.mkdir()
         self._write_job(job, steps)
@@ -123,7 +129,9 @@ class Machine:
             qemu.wait()
             for read, _ in pipes:
                 os.close(read)
-        outcome = self._outcome(job, console, steps, lost)
+        outcome = self._outcome(job, console, lost)
+        if keep:
+            shutil.copytree(job, keep, dirs_exist_ok=True)
         outcome.seconds = time.monotonic() - started
         if not outcome.done and not outcome.log.panic and not outcome.stuck and not outcome.lost:
             said = (folder / "qemu").read_text(errors="replace").strip()
@@ -203,7 +211,7 @@ class Machine:
             finally:
                 os.close(ended)
 
-    def _outcome(self, job, console, steps, lost):
+    def _outcome(self, job, console, lost):
         outcome = Outcome(log=KernelLog(console.read_text(errors="replace")), lost=lost)
         for line in (job / "events").read_text().splitlines():
             try:
@@ -221,10 +229,6 @@ class Machine:
             outcome.done = outcome.done or "done" in event
             outcome.stuck = event.get("stuck", outcome.stuck)
             outcome.unload_problem = (event.get("problem") or "") if "unloaded" in event else outcome.unload_problem
-        for number, _ in enumerate(steps):
-            output = job / f"output.{number}"
-            if output.exists():
-                outcome.output[number] = output.read_text(errors="replace")
         if (job / "leaks").exists():
             outcome.leaks = (job / "leaks").read_text(errors="replace").strip()
         if not outcome.done and (job / "agent.output").exists():

@@ -1,9 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Makes the Debian 13 root of the VM, once: kernel, its headers and compiler, and what the guest's programs need.
-# Prints the folder. usage: make_root.sh CACHE
+# Prints the folder. usage: make_root.sh CACHE [--find]
+# With --find it makes nothing: exit status 4 where the root is missing.
 set -euo pipefail
-cache=${1:?usage: make_root.sh CACHE}
+cache=${1:?usage: make_root.sh CACHE [--find]}
+find=${2:-}
 release=trixie
 # The first kernel with everything that the module is written to. Any newer one will do.
 least_kernel=7.2
@@ -38,6 +40,7 @@ if [[ -e $root/.complete ]]; then
   echo "$root"
   exit 0
 fi
+[[ $find != --find ]] || exit 4
 
 ((EUID == 0)) || die 1 "making the VM's root takes root: run this as root, or with sudo"
 command -v mmdebstrap >/dev/null || die 1 "mmdebstrap is missing: apt-get install mmdebstrap"

@@ -7,6 +7,7 @@ Bazel's outputs, at their path of the host. Everything else can be written, and 
 """
 
 import argparse
+import fcntl
 import hashlib
 import os
 import signal
@@ -23,6 +24,8 @@ from topology import Topology, TopologyError, size  # noqa: E402
 
 # Exit statuses of our own, above those that programs have and below those of signals.
 EXIT_USAGE, EXIT_NO_MODULE, EXIT_BAD_LOG, EXIT_LOST, EXIT_SETUP, EXIT_TIMEOUT = 2, 3, 120, 121, 122, 124
+# Of our scripts: what --find looks for is not there.
+EXIT_MISSING = 4
 KERNELS = ("stock", "debug")
 LOG_TAIL = 60
 
@@ -36,18 +39,21 @@ class Failure(Exception):
 def script(name, *arguments):
     """The one line that a script of ours prints: the path of what it made or found."""
     done = subprocess.run([str(HERE / name), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    if done.returncode == EXIT_MISSING:
+        raise Failure(EXIT_SETUP, f"{name} has not been run: ./dev vm --prepare does that, with --kernel=debug for the debug kernel")
     if done.returncode:
         raise Failure(EXIT_SETUP, f"{name} failed (above)")
     return Path(done.stdout.strip())
 
 
-def find_kernel(cache, name):
-    """(root, Kernel), both made where they are missing."""
-    root = script("make_root.sh", cache)
+def find_kernel(cache, name, make=True):
+    """(root, Kernel), both made where they are missing, or failing then."""
+    find = [] if make else ["--find"]
+    root = script("make_root.sh", cache, *find)
     if name == "stock":
         release = (root / ".kernel").read_text().strip()
         return root, Kernel(root / f"boot/vmlinuz-{release}", script("make_initramfs.sh", cache, root, "stock"))
-    folder = script("make_kernel.sh", cache, root)
+    folder = script("make_kernel.sh", cache, root, *find)
     return root, Kernel(folder / "image", script("make_initramfs.sh", cache, root, folder), folder)
 
 
@@ -55,7 +61,9 @@ def build(cache, root, kernel, source):
     """The folder with the modules of a source folder, built for the kernel."""
     owner = f"{root} {kernel.folder} {Path(source).resolve()}"
     to = cache / f"module-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
-    build_module.build(root, kernel.folder or "stock", source, to)
+    with open(f"{to}.lock", "w", encoding="utf-8") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        build_module.build(root, kernel.folder or "stock", source, to)
     return to
 
 
@@ -104,11 +112,11 @@ def parameters_of(texts):
     return found
 
 
-def judge(outcome, log):
+def judge(outcome):
     """(exit status, what to say)"""
-    complaints = outcome.log.all_complaints()
+    complaints = [line for _, _, line in outcome.log.complaints]
     if outcome.log.panic:
-        return EXIT_BAD_LOG, f"the kernel panicked: {outcome.log.panic}"
+        return EXIT_BAD_LOG, f"the kernel panicked: {outcome.log.panic[2]}"
     if outcome.stuck:
         return EXIT_BAD_LOG, f"stuck in the kernel: {outcome.stuck}"
     if outcome.lost or not outcome.done:
@@ -149,7 +157,7 @@ def run(options):
     outcome = machine.run([step], sys.stdout.buffer, sys.stderr.buffer)
     log = options.log or cache / "kernel.log"
     log.write_text("\n".join(outcome.log.lines))
-    status, text = judge(outcome, log)
+    status, text = judge(outcome)
     if text:
         tail = [line for line in outcome.log.lines if line.strip()][-LOG_TAIL:]
         print(f"-- the end of the kernel's log ({log})", *tail, f"vm: {text}", sep="\n", file=sys.stderr)
@@ -160,9 +168,14 @@ def stop(number, _):
     raise SystemExit(128 + number)
 
 
-def main():
+def handle_signals():
+    """Ctrl-C and the like end the VM, and leave nothing behind."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, stop)
+
+
+def main():
+    handle_signals()
     try:
         return run(parse(sys.argv[1:]))
     except Failure as failure:
