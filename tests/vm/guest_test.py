@@ -136,7 +136,7 @@ def run_all(machine, programs, options, report, logs):
         print(f"-- boot {boot}: {len(begun)} programs in {outcome.seconds:.0f} s")
         ended_by_program = outcome.unfinished is not None and (outcome.log.panic or outcome.stuck)
         if not outcome.done:
-            print("".join(f"| {line}\n" for line in outcome.log.lines[-vm.LOG_TAIL:]), end="")
+            print("".join(f"| {line}\n" for line in outcome.log.excerpt(vm.LOG_LINES)), end="")
         left = left[len(begun):]
         if not outcome.done and not ended_by_program:
             report.lost = outcome.lost or (f"kernel panic: {outcome.log.panic[2]}" if outcome.log.panic else outcome.stuck)

@@ -55,3 +55,10 @@ class KernelLog:
                 self.panic = (where, case, panic.group(1))
             if COMPLAINT.search(line) and not HARMLESS.search(line):
                 self.complaints.append((where, case, message(line)))
+
+    def excerpt(self, count):
+        """The first complaint and what led to it; without one, the end."""
+        lines = [line for line in self.lines if line.strip()]
+        first = next((at for at, line in enumerate(lines) if self.complaints and self.complaints[0][2] in line), len(lines))
+        begin = max(0, min(first - count // 6, len(lines) - count))
+        return lines[begin:begin + count]

@@ -14,7 +14,7 @@ least_space_mb=4000
 packages=(
   linux-image-amd64 linux-headers-amd64
   # To build kernels and modules.
-  gcc make sparse binutils flex bison bc libelf-dev libssl-dev xz-utils cpio kmod
+  gcc make sparse binutils flex bison bc libelf-dev libssl-dev xz-utils lz4 cpio kmod
   # To run in the guest.
   busybox-static e2fsprogs util-linux iproute2 procps strace
   libstdc++6 libdrm2 liburing2 libvulkan1 mesa-vulkan-drivers libgomp1 libblas3

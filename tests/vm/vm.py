@@ -27,7 +27,7 @@ EXIT_USAGE, EXIT_NO_MODULE, EXIT_BAD_LOG, EXIT_LOST, EXIT_SETUP, EXIT_TIMEOUT = 
 # Of our scripts: what --find looks for is not there.
 EXIT_MISSING = 4
 KERNELS = ("stock", "debug")
-LOG_TAIL = 60
+LOG_LINES = 60
 
 
 class Failure(Exception):
@@ -38,12 +38,20 @@ class Failure(Exception):
 
 def script(name, *arguments):
     """The one line that a script of ours prints: the path of what it made or found."""
-    done = subprocess.run([str(HERE / name), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode == EXIT_MISSING:
+    # A session of its own, so that an interrupt ends all that it started, wherever the signal went.
+    process = subprocess.Popen([str(HERE / name), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    if process.returncode == EXIT_MISSING:
         raise Failure(EXIT_SETUP, f"{name} has not been run: ./dev vm --prepare does that, with --kernel=debug for the debug kernel")
-    if done.returncode:
+    if process.returncode:
         raise Failure(EXIT_SETUP, f"{name} failed (above)")
-    return Path(done.stdout.strip())
+    return Path(said.strip())
 
 
 def find_kernel(cache, name, make=True):
@@ -93,8 +101,11 @@ def parse(arguments):
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="is /out in the VM, and can be written there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="for the kernel's log (vm/kernel.log in the cache)")
     parser.add_argument("--prepare", action="store_true", help="only make the root, the kernel and the module, if they are missing")
-    parser.add_argument("command", nargs="*", metavar="COMMAND")
-    options = parser.parse_args(arguments)
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND")
+    # argparse would take every -- out.
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:at])
+    options.command += arguments[at + 1:]
     if options.kernel not in KERNELS:
         parser.error(f"no such kernel: {options.kernel} (there are {' and '.join(KERNELS)})")
     if not options.command and not options.prepare:
@@ -159,8 +170,7 @@ def run(options):
     log.write_text("\n".join(outcome.log.lines))
     status, text = judge(outcome)
     if text:
-        tail = [line for line in outcome.log.lines if line.strip()][-LOG_TAIL:]
-        print(f"-- the end of the kernel's log ({log})", *tail, f"vm: {text}", sep="\n", file=sys.stderr)
+        print(f"-- from the kernel's log ({log})", *outcome.log.excerpt(LOG_LINES), f"vm: {text}", sep="\n", file=sys.stderr)
     return status
 
 
