@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import vm  # noqa: E402
 from build_module import BuildError  # noqa: E402
-from kernel_log import BOOT, LEAKS, MODULES  # noqa: E402
+from kernel_log import BOOT, LEAKS, MODULES, leak_summary  # noqa: E402
 from machine import Machine, MachineError, Step  # noqa: E402
 from summary import FAILED, PASSED, SKIPPED, cases_of_log, cases_of_xml, one_line  # noqa: E402
 from topology import Topology, size  # noqa: E402
@@ -102,7 +102,8 @@ def report_boot(report, outcome, boot, checks_leaks):
     if outcome.unload_problem:
         report.add(FAILED, f"boot{boot}/unload", outcome.unload_problem)
     if outcome.leaks:
-        report.add(FAILED, f"boot{boot}/kmemleak", outcome.leaks)
+        report.add(FAILED, f"boot{boot}/kmemleak", leak_summary(outcome.leaks))
+        print("".join(f"| {line}\n" for line in outcome.leaks.splitlines()), end="")
     elif checks_leaks and outcome.done:
         report.add(PASSED, f"boot{boot}/kmemleak")
 

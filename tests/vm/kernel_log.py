@@ -25,6 +25,15 @@ def message(line):
     return STAMP.sub("", line).strip()
 
 
+def leak_summary(text):
+    """One line of what kmemleak said: how many, and of the first one its size and who allocated it."""
+    count = text.count("unreferenced object")
+    first = text.split("unreferenced object")[1] if count else text
+    size = re.search(r"\(size \d+\)", first)
+    callers = re.findall(r"^\s+(?:\[<[0-9a-f]+>\] )?([\w.]+)\+0x", first, re.MULTILINE)
+    return f"{count} unreferenced objects, the first {size.group(0) if size else ''} of {' < '.join(callers[:8]) or 'unknown'}"
+
+
 class KernelLog:
     """A log, read by its marks.
 

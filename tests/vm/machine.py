@@ -155,13 +155,15 @@ class Machine:
 
     def _command(self, job, console, ports, devices):
         kvm = hardware_virtualisation()
+        # KASAN would only report its first find.
+        more = " kasan_multi_shot" if self.kernel.folder else ""
         arguments = [
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
             "-accel", "kvm" if kvm else "tcg,thread=multi", "-cpu", "host" if kvm else "max", "-smp", str(self.cpus), "-m", self.memory,
             "-kernel", str(self.kernel.image), "-initrd", str(self.kernel.initramfs),
             # An oops is a panic, and a panic the end. Emulated processors are late without being stuck.
             "-append", "console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 oops=panic panic_on_warn=0 watchdog_thresh=30 "
-                       "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60",
+                       "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60" + more,
             "-serial", f"file:{console}", "-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
         ]
         for number, port in enumerate(ports, start=1):
