@@ -174,8 +174,8 @@ class Machine:
         for tag, (folder, readonly) in folders.items():
             # A comma ends a value for QEMU, two are one.
             path = str(folder).replace(",", ",,")
-            arguments += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if readonly else ""),
-                          "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+            fsdev = f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if readonly else "")
+            arguments += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         return arguments + devices
 
     def _relay(self, qemu, job, targets, steps):

@@ -55,10 +55,12 @@ apt=(-q -o "Dir::Etc::sourcelist=$making/apt/sources.list" -o "Dir::Etc::sourcep
   -o "Dir::Cache=$making/apt/archives" -o Acquire::Check-Valid-Until=false -o Acquire::Languages=none -o APT::Sandbox::User=root)
 apt-get "${apt[@]}" update >&2 || die 1 "no package lists from $mirror: is there a network?"
 # The very version of the stock kernel; else the newest of its series; else the newest of all.
-sources=$(apt-cache "${apt[@]}" madison 'linux-source-*' 2>/dev/null || true)
-[[ -n $sources ]] || sources=$(apt-cache "${apt[@]}" search --names-only '^linux-source-[0-9]' | cut -d' ' -f1 | xargs -r apt-cache "${apt[@]}" madison)
+sources=$(apt-cache "${apt[@]}" search --names-only '^linux-source-[0-9]' | cut -d' ' -f1 |
+  xargs -r apt-cache "${apt[@]}" madison)
 choose() {
-  awk -F' *[|] *' -v name="$1" -v version="$2" '{ sub(/^ */, "", $1) } (name == "" || $1 == name) && (version == "" || $2 == version) { print $2, $1 "=" $2 }' <<<"$sources" |
+  awk -F' *[|] *' -v name="$1" -v version="$2" '
+    { sub(/^ */, "", $1) }
+    (name == "" || $1 == name) && (version == "" || $2 == version) { print $2, $1 "=" $2 }' <<<"$sources" |
     sort -V | tail -n 1 | cut -d' ' -f2
 }
 source=$(choose "linux-source-$series" "$version")

@@ -94,7 +94,8 @@ def parse(arguments):
     parser.add_argument("--memory", default="4G", help="of the VM (4G)")
     parser.add_argument("--cpus", type=int, default=2, help="of the VM (2)")
     parser.add_argument("--timeout", type=int, default=900, help="seconds that the command may take (900)")
-    parser.add_argument("--pci", nargs="?", const="256M,256M", metavar="SIZE,SIZE", help="two cards with VRAM in a BAR, an NVMe disk and a DMA engine")
+    parser.add_argument("--pci", nargs="?", const="256M,256M", metavar="SIZE,SIZE",
+                        help="two cards with VRAM in a BAR, an NVMe disk and a DMA engine")
     parser.add_argument("--module", type=Path, metavar="FOLDER", help="kernel modules to build and load (kernel/)")
     parser.add_argument("--no-module", action="store_true", help="no kernel module")
     parser.add_argument("--param", action="append", default=[], metavar="MODULE.NAME=VALUE", help="of a module, when it is loaded")

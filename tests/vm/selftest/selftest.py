@@ -82,7 +82,8 @@ def run(programs, *options):
 def compare(got, wanted):
     for name, (word, reason) in wanted.items():
         word_got, reason_got = got.get(name, ("nothing", ""))
-        check(f"Reports_{name}", "" if word_got == word and reason in reason_got else f"{word_got} {reason_got!r}, wanted {word} {reason!r}")
+        right = word_got == word and reason in reason_got
+        check(f"Reports_{name}", "" if right else f"{word_got} {reason_got!r}, wanted {word} {reason!r}")
     check("ReportsNothingElse", " ".join(f"{name} {got[name]}" for name in sorted(set(got) - set(wanted))))
 
 
