@@ -155,8 +155,8 @@ class Machine:
 
     def _command(self, job, console, ports, devices):
         kvm = hardware_virtualisation()
-        # KASAN would only report its first find.
-        more = " kasan_multi_shot" if self.kernel.folder else ""
+        # KASAN would only report its first find; and what freed memory still holds hides leaks from kmemleak.
+        more = " kasan_multi_shot init_on_alloc=1" if self.kernel.folder else ""
         arguments = [
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
             "-accel", "kvm" if kvm else "tcg,thread=multi", "-cpu", "host" if kvm else "max", "-smp", str(self.cpus), "-m", self.memory,

@@ -133,10 +133,10 @@ def judge(outcome):
         return EXIT_BAD_LOG, f"stuck in the kernel: {outcome.stuck}"
     if outcome.lost or not outcome.done:
         return EXIT_LOST, f"lost the VM: {outcome.lost}"
-    if complaints:
-        return EXIT_BAD_LOG, f"{len(complaints)} complaints in the kernel's log, the first is: {complaints[0]}"
     if outcome.leaks:
         return EXIT_BAD_LOG, f"kmemleak found:\n{outcome.leaks}"
+    if complaints:
+        return EXIT_BAD_LOG, f"{len(complaints)} complaints in the kernel's log, the first is: {complaints[0]}"
     if outcome.unload_problem:
         return EXIT_BAD_LOG, outcome.unload_problem
     status = outcome.status[0]

@@ -14,14 +14,15 @@ void misbehave(const char* how) {
 
 TEST(DebugChecks, PassesBefore) {}
 
+// First: lockdep goes off at the first complaint of any other kind.
+TEST(DebugChecks, InvertsLocks) { misbehave("invert_locks"); }
+
 TEST(DebugChecks, UsesMemoryAfterFree) { misbehave("use_after_free"); }
 
 // KASAN goes on after its first report.
 TEST(DebugChecks, UsesMemoryAfterFreeAgain) { misbehave("use_after_free"); }
 
 TEST(DebugChecks, SleepsWhileAtomic) { misbehave("sleep_while_atomic"); }
-
-TEST(DebugChecks, InvertsLocks) { misbehave("invert_locks"); }
 
 // Found when all is over.
 TEST(DebugChecks, LeaksMemory) { misbehave("leak"); }

@@ -8,10 +8,12 @@
 
 static void leak(void)
 {
-	/* Nothing keeps the pointer. */
-	void *lost = kmalloc(1000, GFP_KERNEL);
+	/* Nothing keeps the pointers; but any one of them may linger on some stack. */
+	for (int i = 0; i < 16; i++) {
+		void *lost = kmalloc(1000, GFP_KERNEL);
 
-	OPTIMIZER_HIDE_VAR(lost);
+		OPTIMIZER_HIDE_VAR(lost);
+	}
 }
 
 static void use_after_free(void)
