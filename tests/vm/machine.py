@@ -155,8 +155,9 @@ class Machine:
 
     def _command(self, job, console, ports, devices):
         kvm = hardware_virtualisation()
-        # KASAN would only report its first find; and what freed memory still holds hides leaks from kmemleak.
-        more = " kasan_multi_shot init_on_alloc=1" if self.kernel.folder else ""
+        # KASAN would only report its first find. kmemleak is blind for what a stale pointer leads to: those in fresh
+        # memory, and those in the slab allocator's per-CPU sheaves, which it has not with slab_debug.
+        more = " kasan_multi_shot init_on_alloc=1 slab_debug=F kunit.enable=1" if self.kernel.folder else ""
         arguments = [
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
             "-accel", "kvm" if kvm else "tcg,thread=multi", "-cpu", "host" if kvm else "max", "-smp", str(self.cpus), "-m", self.memory,
