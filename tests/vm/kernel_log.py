@@ -1,0 +1,73 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Judges a kernel log: which of its lines are complaints, and in which step of the agent each was made."""
+
+import re
+
+# Lines by which the kernel says that something is wrong with itself, not with a program.
+COMPLAINT = re.compile(
+    r"\bBUG\b|\bWARNING: |\bUBSAN: |\bOops\b|refcount_t: |Kernel panic|general protection fault|kernel NULL pointer"
+    r"|INFO: possible |INFO: lockdep|INFO: suspicious|INFO: task .* blocked|INFO: rcu_|rcu: INFO: .* stall|soft lockup|hard LOCKUP"
+    r"|DEBUG_LOCKS_WARN_ON|list_(?:add|del) corruption|kmemleak: \d+ new suspected|unreferenced object|nobody cared"
+    r"|Unable to handle|Bad page state|bad pagetable|scheduling while atomic|held lock freed|lock held when returning"
+)
+# Said of the processor, not of the kernel's state.
+HARMLESS = re.compile(r"WARNING: Spectre")
+PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
+MARK = re.compile(r"godwit-vm: (begin|case|end|load|unload|leaks)(?: (\S+))?")
+STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
+
+# Instead of a step's number, for complaints that were made in none.
+BOOT, MODULES, LEAKS = "boot", "modules", "leaks"
+
+
+def message(line):
+    return STAMP.sub("", line).strip()
+
+
+def leak_summary(text):
+    """One line of what kmemleak said: how many, and of the first one its size and who allocated it."""
+    count = text.count("unreferenced object")
+    first = text.split("unreferenced object")[1] if count else text
+    size = re.search(r"\(size \d+\)", first)
+    callers = re.findall(r"^\s+(?:\[<[0-9a-f]+>\] )?([\w.]+)\+0x", first, re.MULTILINE)
+    return f"{count} unreferenced objects, the first {size.group(0) if size else ''} of {' < '.join(callers[:8]) or 'unknown'}"
+
+
+class KernelLog:
+    """A log, read by its marks.
+
+    complaints: [(where, case, line)]: where is a step's number, or BOOT, MODULES or LEAKS; case is the test case that was
+    running, or None. panic: such an entry with the reason, or None. Marks are the agent's and guest_main.cc's.
+    """
+
+    def __init__(self, text):
+        self.lines = [line.rstrip("\r") for line in text.split("\n")]
+        self.complaints = []
+        self.panic = None
+        where, case = BOOT, None
+        for line in self.lines:
+            if mark := MARK.search(line):
+                word, name = mark.groups()
+                if word == "begin":
+                    where, case = int(name), None
+                elif word == "case":
+                    case = name
+                elif word == "end":
+                    where, case = MODULES, None
+                elif word == "leaks":
+                    where = LEAKS
+                elif where == BOOT:
+                    where = MODULES
+                continue
+            if (panic := PANIC.search(line)) and self.panic is None:
+                self.panic = (where, case, panic.group(1))
+            if COMPLAINT.search(line) and not HARMLESS.search(line):
+                self.complaints.append((where, case, message(line)))
+
+    def excerpt(self, count):
+        """The first complaint and what led to it; without one, the end."""
+        lines = [line for line in self.lines if line.strip()]
+        first = next((at for at, line in enumerate(lines) if self.complaints and self.complaints[0][2] in line), len(lines))
+        begin = max(0, min(first - count // 6, len(lines) - count))
+        return lines[begin:begin + count]
