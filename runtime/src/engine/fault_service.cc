@@ -14,7 +14,8 @@
 
 namespace godwit {
 
-void FaultService::on_fault(std::byte* address, bool write, bool write_protected) noexcept {
+void FaultService::on_fault(std::byte* address, bool write, bool write_protected,
+                            Turn& turn) noexcept {
   const std::uint64_t start = monotonic_ns();
   Statistics& statistics = core_.statistics();
   if (!core_.arena.contains(address)) {
@@ -32,7 +33,7 @@ void FaultService::on_fault(std::byte* address, bool write, bool write_protected
     }
   }
   const BlockGuard guard(core_, block, std::adopt_lock);
-  serve(page, write, write_protected);
+  serve(page, write, write_protected, turn);
   ++(write ? statistics.faults_write : statistics.faults_read);
   statistics.fault_nanoseconds += monotonic_ns() - start;
   core_.telemetry.record(EventKind::kFault, Cause::kCpuFault, start,
@@ -40,11 +41,11 @@ void FaultService::on_fault(std::byte* address, bool write, bool write_protected
                          write ? 1 : 0);
 }
 
-void FaultService::serve(std::size_t page, bool write, bool write_protected) noexcept {
+void FaultService::serve(std::size_t page, bool write, bool write_protected, Turn& turn) noexcept {
   std::byte* address = core_.table.address(page);
   switch (core_.table.state(page)) {
-    case PageState::kDevice: return serve_device(page, write);
-    case PageState::kEmpty: return serve_empty(page, write);
+    case PageState::kDevice: return serve_device(page, write, turn);
+    case PageState::kEmpty: return serve_empty(page, write, turn);
     case PageState::kHost:
     case PageState::kBoth: {
       if (write_protected) {
@@ -57,7 +58,7 @@ void FaultService::serve(std::size_t page, bool write, bool write_protected) noe
         // Dropped by a system call that the runtime does not see: it reads as zero from now on.
         core_.table.apply(page, PageEvent::kDiscard);
         migrator_.mover().release_frames({page, 1});
-        return serve_empty(page, write);
+        return serve_empty(page, write, turn);
       }
       ++core_.statistics().faults_spurious;
       break;
@@ -79,7 +80,7 @@ PageRange FaultService::window(std::size_t page) const noexcept {
   return {first + wanted.first, wanted.count};
 }
 
-void FaultService::serve_empty(std::size_t page, bool write) noexcept {
+void FaultService::serve_empty(std::size_t page, bool write, Turn& turn) noexcept {
   // The neighbours that are empty too, within the window, contiguous with the page.
   const PageRange limits = window(page);
   std::size_t first = page;
@@ -90,6 +91,7 @@ void FaultService::serve_empty(std::size_t page, bool write) noexcept {
   std::byte* address = core_.table.address(first);
   ++core_.statistics().faults_empty;
   Block& block = core_.table.block(page / kPagesPerBlock);
+  if (run.count > kPagesPerChunk || block.source != nullptr) turn.pass();
   if (block.source != nullptr) return serve_file(*block.source, run, page);
   if (core_.host->zero_in(address, run.count * kPageBytes, write) != 0) {
     // A range that crosses the border of two mappings is refused as a whole: ask for the page.
@@ -158,7 +160,7 @@ bool FaultService::conflicts(std::size_t page, bool write) const noexcept {
   return holds.writers != 0 || (write && holds.readers != 0);
 }
 
-void FaultService::serve_device(std::size_t page, bool write) noexcept {
+void FaultService::serve_device(std::size_t page, bool write, Turn& turn) noexcept {
   const std::uint64_t start = monotonic_ns();
   Block& block = core_.table.block(page / kPagesPerBlock);
   if (conflicts(page, write)) {
@@ -174,6 +176,8 @@ void FaultService::serve_device(std::size_t page, bool write) noexcept {
   };
   while (first > limits.first && joins(first - 1)) --first;
   while (end < limits.end() && joins(end)) ++end;
+  // A chunk that is copied here takes as long as waking somebody; a device of its own, longer.
+  if (end - first > kPagesPerChunk || core_.device->direct(0) == nullptr) turn.pass();
   MoveTally tally;
   migrator_.mover().promote({first, end - first}, !write, tally);
   if (block.streak < 16) ++block.streak;

@@ -303,9 +303,10 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
                                             " pages, the range touches " +
                                             std::to_string(range->count));
   }
+  const bool plain = detached();  // asks the kernel who we are: not once a page
   for (std::size_t index = 0; index < range->count;) {
     const std::size_t page = range->first + index;
-    PageState state = detached() ? PageState::kNative : core_->table.state(page);
+    PageState state = plain ? PageState::kNative : core_->table.state(page);
     if (state == PageState::kToDevice || state == PageState::kToHost) {
       // Under way: the thread that the page was put in for runs before its state is committed.
       const BlockGuard guard(*core_, page / kPagesPerBlock);
@@ -321,7 +322,7 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
     std::size_t end = page + 1;
     const std::size_t limit =
         std::min(align_down(page, kPagesPerBlock) + kPagesPerBlock, range->end());
-    while (end < limit && (detached() || core_->table.state(end) == state)) ++end;
+    while (end < limit && (plain || core_->table.state(end) == state)) ++end;
     std::array<std::uint8_t, kPagesPerBlock> present;
     const auto flags = std::span(present).first(end - page);
     if (core_->host->scan_present(core_->table.address(page), flags) != 0) {

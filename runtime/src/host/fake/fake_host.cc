@@ -29,7 +29,17 @@ Result<> FakeHost::attach(std::byte* base, std::size_t bytes, FaultSink* sink) {
   return {};
 }
 
+namespace {
+
+/// Each access is served on the thread that made it: nobody waits.
+class Alone final : public Turn {
+  void pass() noexcept override {}
+};
+
+}  // namespace
+
 int FakeHost::touch(const void* address, std::size_t bytes, bool write) {
+  Alone alone;
   auto* start = static_cast<std::byte*>(const_cast<void*>(address));
   std::byte* first = base_ + align_down(static_cast<std::size_t>(start - base_), kPageBytes);
   for (std::byte* page = first; page < start + bytes; page += kPageBytes) {
@@ -56,7 +66,7 @@ int FakeHost::touch(const void* address, std::size_t bytes, bool write) {
         write_protected = (now & kPresent) != 0;
       }
       if (round == kTouchBound) return -ETIMEDOUT;
-      sink_->on_fault(page, write, write_protected);
+      sink_->on_fault(page, write, write_protected, alone);
       if (round > 2) std::this_thread::yield();
     }
   }
