@@ -313,8 +313,8 @@ enum drm_godwit_stay {
 	/** @GODWIT_STAY_COPY: The device failed to copy it. */
 	GODWIT_STAY_COPY = 7,
 	/**
-	 * @GODWIT_STAY_EMPTY: Nothing there to move: never touched (to RAM only; to VRAM such
-	 * pages are made).
+	 * @GODWIT_STAY_EMPTY: Nothing there to move: never touched (or, to RAM, on swap). To
+	 * VRAM such pages are made, unless GODWIT_MIGRATE_SKIP_EMPTY says otherwise.
 	 */
 	GODWIT_STAY_EMPTY = 8,
 	/** @GODWIT_STAY_ADVICE: Pinned by advice or by PIN to where it is. */
@@ -819,7 +819,7 @@ enum drm_godwit_evict_what {
 /**
  * struct drm_godwit_evict - DRM_IOCTL_GODWIT_EVICT: bring pages home from VRAM.
  *
- * Pinned pages stay. Errors: EACCES. EINTR.
+ * Pinned pages stay. Errors: EACCES. ENOENT, no such client. EINTR.
  */
 struct drm_godwit_evict {
 	/** @what: In, &enum drm_godwit_evict_what. */
@@ -959,8 +959,8 @@ struct drm_godwit_events {
  * anywhere else than it was: whoever reads the same value before and after looking at a cached
  * address may use it. Needs a ring.
  *
- * Errors: ENXIO, no ring. ENOSPC, max_watches. ENOENT, GODWIT_WATCH_REMOVE of what is not
- * watched.
+ * Errors: ENXIO, no ring. ENOSPC, max_watches. E2BIG, longer than 64 GiB. ENOENT,
+ * GODWIT_WATCH_REMOVE of what is not watched.
  */
 struct drm_godwit_watch {
 	/** @addr: In, page range; with GODWIT_WATCH_REMOVE zero. */
