@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Builds kernel modules in the VM's root, outside the source folder.
+
+usage: build_module.py ROOT KERNEL SOURCE TO [-- MAKE_ARGUMENT...]
+
+ROOT is of make_root.sh; KERNEL is "stock", or a folder of make_kernel.sh. SOURCE has a Makefile or Kbuild for
+`make -C /lib/modules/.../build M=SOURCE`. TO gets a copy of the sources with what was built, and `load` and `unload`: shell
+commands that put the modules into the guest's kernel, after those that they depend on, and take them out again.
+"""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+# A build in the source folder itself (make -C kernel) leaves these.
+BUILT = {".o", ".ko", ".mod", ".cmd", ".order", ".symvers", ".a", ".d"}
+
+
+class BuildError(Exception):
+    pass
+
+
+def is_source(path):
+    return path.suffix not in BUILT and not path.name.endswith(".mod.c") and not path.name.startswith(".")
+
+
+def copy_sources(source, to):
+    """Copies what changed, removes what is gone. Times are the copies' own, so that make sees each change."""
+    wanted = set()
+    for path in source.rglob("*"):
+        relative = path.relative_to(source)
+        if path.is_file() and is_source(path):
+            wanted.add(relative)
+            copy = to / relative
+            if not copy.is_file() or copy.read_bytes() != path.read_bytes():
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(path, copy)
+    for path in list(to.rglob("*")):
+        if path.is_file() and is_source(path) and path.relative_to(to) not in wanted and path.name not in ("load", "unload"):
+            path.unlink()
+
+
+def in_root(root, kernel, to, *command, **options):
+    mounts = ["--rw", str(to), "build"]
+    if kernel != "stock":
+        mounts += ["--ro", str(kernel), "kernel"]
+    return subprocess.run([str(HERE / "in_root.sh"), str(root), *mounts, "--", *command], check=False, **options)
+
+
+def load_order(modules):
+    """modules: {name: names it depends on}. Ours, each after those of ours that it depends on."""
+    order = []
+
+    def visit(name, above):
+        if name in above:
+            raise BuildError(f"modules depend on each other: {' '.join(above)}")
+        if name in modules and name not in order:
+            for other in modules[name]:
+                visit(other, (*above, name))
+            order.append(name)
+
+    for name in modules:
+        visit(name, ())
+    return order
+
+
+def build(root, kernel, source, to, make_arguments=()):
+    """Returns the names of the modules, in the order in which they are loaded."""
+    root, source, to = Path(root), Path(source).resolve(), Path(to)
+    if not any((source / name).is_file() for name in ("Makefile", "Kbuild")):
+        raise BuildError(f"{source} has no Makefile or Kbuild: there is no module to build")
+    to.mkdir(parents=True, exist_ok=True)
+    copy_sources(source, to)
+    if kernel == "stock":
+        tree = f"/lib/modules/{(root / '.kernel').read_text().strip()}/build"
+    else:
+        tree = "/kernel/build"
+    made = in_root(root, kernel, to, "make", "-C", tree, "M=/build", "-j2", "--no-print-directory", *make_arguments, "modules",
+                   stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    if made.returncode:
+        raise BuildError(f"{source} does not build for the {'stock' if kernel == 'stock' else 'debug'} kernel (above)")
+    files = [line.removesuffix(".o") + ".ko" if line.endswith(".o") else line for line in (to / "modules.order").read_text().split()]
+    files = {Path(file).stem.replace("-", "_"): file.removeprefix("/build/") for file in files}
+    if not files:
+        raise BuildError(f"{source} builds no module")
+    needs = {}
+    for name, file in files.items():
+        found = in_root(root, kernel, to, "modinfo", "-F", "depends", f"/build/{file}", capture_output=True, text=True)
+        if found.returncode:
+            raise BuildError(f"modinfo {file}: {found.stderr.strip()}")
+        needs[name] = [other.replace("-", "_") for other in found.stdout.strip().split(",") if other]
+    order = load_order(needs)
+    others = sorted({other for some in needs.values() for other in some} - set(order))
+    lines = [f"modprobe -a {' '.join(others)} || exit"] if others else []
+    # GODWIT_PARAM_<module>: its parameters, from the command line of vm.py.
+    lines += [f'insmod "$1/{files[name]}" $GODWIT_PARAM_{name} || exit' for name in order]
+    (to / "load").write_text("\n".join(lines) + "\n")
+    (to / "unload").write_text("".join(f"rmmod {name} || exit\n" for name in reversed(order)))
+    return order
+
+
+def main(arguments):
+    make_arguments = []
+    if "--" in arguments:
+        at = arguments.index("--")
+        arguments, make_arguments = arguments[:at], arguments[at + 1:]
+    if len(arguments) != 4:
+        sys.exit(__doc__)
+    try:
+        print(*build(*arguments, make_arguments))
+    except BuildError as error:
+        sys.exit(f"build_module: {error}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,57 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""Judges a kernel log: which of its lines are complaints, and in which step of the agent each was made."""
+
+import re
+
+# Lines by which the kernel says that something is wrong with itself, not with a program.
+COMPLAINT = re.compile(
+    r"\bBUG\b|\bWARNING: |\bUBSAN: |\bOops\b|refcount_t: |Kernel panic|general protection fault|kernel NULL pointer"
+    r"|INFO: possible |INFO: lockdep|INFO: suspicious|INFO: task .* blocked|INFO: rcu_|rcu: INFO: .* stall|soft lockup|hard LOCKUP"
+    r"|DEBUG_LOCKS_WARN_ON|list_(?:add|del) corruption|kmemleak: \d+ new suspected|unreferenced object|nobody cared"
+    r"|Unable to handle|Bad page state|bad pagetable|scheduling while atomic|held lock freed|lock held when returning"
+)
+# Said of the processor, not of the kernel's state.
+HARMLESS = re.compile(r"WARNING: Spectre")
+PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
+MARK = re.compile(r"godwit-vm: (begin|case|end|load|unload|leaks)(?: (\S+))?")
+STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
+
+# Instead of a step's number, for complaints that were made in none.
+BOOT, MODULES, LEAKS = "boot", "modules", "leaks"
+
+
+def message(line):
+    return STAMP.sub("", line).strip()
+
+
+class KernelLog:
+    """A log, read by its marks.
+
+    complaints: [(where, case, line)]: where is a step's number, or BOOT, MODULES or LEAKS; case is the test case that was
+    running, or None. panic: such an entry with the reason, or None. Marks are the agent's and guest_main.cc's.
+    """
+
+    def __init__(self, text):
+        self.lines = [line.rstrip("\r") for line in text.split("\n")]
+        self.complaints = []
+        self.panic = None
+        where, case = BOOT, None
+        for line in self.lines:
+            if mark := MARK.search(line):
+                word, name = mark.groups()
+                if word == "begin":
+                    where, case = int(name), None
+                elif word == "case":
+                    case = name
+                elif word == "end":
+                    where, case = MODULES, None
+                elif word == "leaks":
+                    where = LEAKS
+                elif where == BOOT:
+                    where = MODULES
+                continue
+            if (panic := PANIC.search(line)) and self.panic is None:
+                self.panic = (where, case, panic.group(1))
+            if COMPLAINT.search(line) and not HARMLESS.search(line):
+                self.complaints.append((where, case, message(line)))

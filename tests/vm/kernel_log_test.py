@@ -1,0 +1,118 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""What counts as a complaint of the kernel, to whom it is charged, and what `./dev vm` makes of it. No VM is needed."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import vm  # noqa: E402
+from build_module import BuildError, load_order  # noqa: E402
+from kernel_log import BOOT, LEAKS, MODULES, KernelLog  # noqa: E402
+from machine import Outcome  # noqa: E402
+from topology import Topology, TopologyError, size  # noqa: E402
+
+COMPLAINTS = (
+    "WARNING: mm/memory.c:4711 at do_swap_page+0x12/0x34, CPU#1: test/77",
+    "WARNING: CPU: 0 PID: 1 at lib/x.c:12 f+0x1/0x2 [godwit]",
+    "WARNING: possible circular locking dependency detected",
+    "WARNING: possible recursive locking detected",
+    "WARNING: suspicious RCU usage",
+    "BUG: KASAN: slab-use-after-free in godwit_put+0x1/0x2 [godwit]",
+    "BUG: sleeping function called from invalid context at mm/slab.h:300",
+    "BUG: Bad page state in process test  pfn:12345",
+    "BUG: unable to handle page fault for address: ffff888000000000",
+    "BUG kmalloc-64 (Not tainted): Object already free",
+    "kernel BUG at mm/huge_memory.c:3000!",
+    "watchdog: BUG: soft lockup - CPU#0 stuck for 61s! [test:77]",
+    "UBSAN: array-index-out-of-bounds in drivers/x.c:12:3",
+    "refcount_t: underflow; use-after-free.",
+    "Oops: general protection fault, probably for non-canonical address 0xdead: 0000 [#1] SMP KASAN",
+    "INFO: task test:77 blocked for more than 60 seconds.",
+    "rcu: INFO: rcu_preempt detected stalls on CPUs/tasks:",
+    "rcu: INFO: rcu_preempt self-detected stall on CPU",
+    "kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)",
+    "list_del corruption. next->prev should be ffff, but was 0000",
+    "Kernel panic - not syncing: sysrq triggered crash",
+)
+HARMLESS = (
+    "godwit: loading out-of-tree module taints kernel.",
+    "godwit: module verification failed: signature and/or required key missing - tainting kernel",
+    "FAULT_INJECTION: forcing a failure.",
+    "clocksource: timekeeping watchdog on CPU0: Marking clocksource 'tsc' as unstable because the skew is too large:",
+    "RCU CPU stall warnings timeout set to 60 (rcu_cpu_stall_timeout).",
+    'PCI: Using host bridge windows from ACPI; if necessary, use "pci=nocrs" and report a bug',
+    "debug: unmapping init memory",
+)
+LOG = """[    0.100000] WARNING: at boot
+[    1.000000] godwit-vm: load
+[    1.000000] WARNING: while loading
+[    1.100000] godwit-vm: begin 0 first
+[    1.200000] godwit-vm: case Suite.One
+[    1.300000][   T77] WARNING: in one\r
+[    1.300000] godwit-vm: case Suite.Two
+[    1.400000] godwit-vm: end 0
+[    1.450000] WARNING: between
+[    1.500000] godwit-vm: begin 12 second
+[    1.600000] BUG: before any case
+[    1.700000] godwit-vm: end 12
+[    1.700000] godwit-vm: unload
+[    1.800000] godwit-vm: leaks
+[    1.800000] kmemleak: 1 new suspected memory leaks
+"""
+CHARGED = [
+    (BOOT, None, "WARNING: at boot"),
+    (MODULES, None, "WARNING: while loading"),
+    (0, "Suite.One", "WARNING: in one"),
+    (MODULES, None, "WARNING: between"),
+    (12, None, "BUG: before any case"),
+    (LEAKS, None, "kmemleak: 1 new suspected memory leaks"),
+]
+
+failures = 0
+
+
+def check(name, got, wanted):
+    global failures
+    if got == wanted:
+        print(f"PASS {name}")
+    else:
+        failures += 1
+        print(f"FAIL {name}: got {got!r}, wanted {wanted!r}")
+
+
+def raises(kind, function, *arguments):
+    try:
+        function(*arguments)
+    except kind:
+        return True
+    return False
+
+
+def outcome(log="", **known):
+    return Outcome(log=KernelLog(log), **{"done": True, "status": {0: 0}, **known})
+
+
+check("EachKindOfComplaintIsSeen", [line for line in COMPLAINTS if not KernelLog(f"[   12.345678] {line}").complaints], [])
+check("HarmlessLinesAreNoComplaints", [line for line in HARMLESS if KernelLog(f"[   12.345678] {line}").complaints], [])
+check("ComplaintsAreChargedToTheCaseThatWasRunning", KernelLog(LOG).complaints, CHARGED)
+check("APanicIsChargedToTheCaseThatWasRunning",
+      KernelLog("[ 1.0] godwit-vm: begin 3 x\n[ 1.1] godwit-vm: case A.B\n[ 1.2] Kernel panic - not syncing: why").panic, (3, "A.B", "why"))
+
+check("TheCommandsStatusIsTheVmsStatus", vm.judge(outcome(status={0: 7}))[0], 7)
+check("AComplaintWinsOverSuccess", vm.judge(outcome("WARNING: x"))[0], vm.EXIT_BAD_LOG)
+check("ALeakIsAComplaint", vm.judge(outcome(leaks="unreferenced object"))[0], vm.EXIT_BAD_LOG)
+check("AModuleThatDoesNotUnloadIsAComplaint", vm.judge(outcome(unload_problem="in use"))[0], vm.EXIT_BAD_LOG)
+check("APanicIsNoLostVm", vm.judge(outcome("Kernel panic - not syncing: x", done=False, status={}))[0], vm.EXIT_BAD_LOG)
+check("AVmWithoutAVerdictIsLost", vm.judge(outcome(done=False, lost="QEMU ended"))[0], vm.EXIT_LOST)
+check("ATimeoutHasItsOwnStatus", vm.judge(outcome(status={0: "timeout"}))[0], vm.EXIT_TIMEOUT)
+check("AModuleThatDoesNotLoadHasItsOwnStatus", vm.judge(outcome(status={0: "module"}, problem={0: "no"}))[0], vm.EXIT_SETUP)
+
+check("ModulesLoadAfterThoseTheyDependOn", load_order({"a": ["drm", "b"], "b": ["c"], "c": []}), ["c", "b", "a"])
+check("ModulesThatDependOnEachOtherAreAnError", raises(BuildError, load_order, {"a": ["b"], "b": ["a"]}), True)
+check("SizesHaveUnits", [size("4096"), size("64K"), size("256M"), size("1G")], [4096, 65536, 256 << 20, 1 << 30])
+check("ASizeThatIsNoneIsAnError", [raises(TopologyError, size, text) for text in ("", "M", "1T", "-1", "1.5G")], [True] * 5)
+check("ABarIsAPowerOfTwo", [raises(TopologyError, Topology, some) for some in ([1 << 20], [3 << 20, 1 << 20], [1 << 20, 2 << 20])],
+      [True, True, False])
+sys.exit(failures != 0)
