@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _GODWIT_BATCH_H_
+#define _GODWIT_BATCH_H_
+
+#include <linux/ktime.h>
+#include <linux/types.h>
+
+#include <godwit/device.h>
+
+struct page;
+
+/* The most pages that one batch holds: a block of frames, or a huge page. */
+#define GODWIT_BATCH_PAGES	512u
+
+/**
+ * struct godwit_batch - the pages of one step of a migration.
+ *
+ * All arrays have @size elements, in one allocation; element i stands for the same page in all.
+ */
+struct godwit_batch {
+	/** @size: pages that it has room for. */
+	unsigned int size;
+	/** @src: as &migrate_vma.src. */
+	unsigned long *src;
+	/** @dst: as &migrate_vma.dst. */
+	unsigned long *dst;
+	/** @reached: &enum godwit_reached. */
+	u8 *reached;
+	/** @seen: &enum godwit_seen. */
+	u8 *seen;
+	/** @pieces: the copies that are to be done. */
+	struct godwit_copy *pieces;
+	/** @device: of each piece, whose VRAM it is about. */
+	struct godwit_device **device;
+	/** @index: of each piece, the element that it belongs to. */
+	u16 *index;
+	/** @nr_pieces: how many. */
+	unsigned int nr_pieces;
+	/** @time_setup: ns spent to look up, lock and unmap. */
+	u64 time_setup;
+	/** @time_alloc: ns spent to find room. */
+	u64 time_alloc;
+	/** @time_copy: ns spent to copy. */
+	u64 time_copy;
+	/** @time_finish: ns spent to switch page tables. */
+	u64 time_finish;
+};
+
+struct godwit_batch *godwit_batch_alloc(unsigned int size, gfp_t gfp);
+void godwit_batch_free(struct godwit_batch *batch);
+void godwit_batch_reset(struct godwit_batch *batch);
+void godwit_batch_add(struct godwit_batch *batch, unsigned int index, struct page *page,
+		      struct godwit_device *gdev, unsigned long frame, unsigned int pages);
+
+/* Adds the time since *@since to *@to, and sets *@since to now. */
+static inline void godwit_batch_lap(u64 *to, u64 *since)
+{
+	u64 now = ktime_get_ns();
+
+	*to += now - *since;
+	*since = now;
+}
+
+#endif /* _GODWIT_BATCH_H_ */

@@ -1,0 +1,208 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Chunks
+ *
+ * Overview: a mirror follows its address space in aligned chunks of 32 MiB, which come to be
+ * when the device first needs an address in them, and go with the mirror. Each has an interval
+ * notifier, the lock that goes with it, and the device's page table for its addresses.
+ *
+ * What an invalidation does (chunk_invalidate()), always, whatever its cause, our own
+ * migrations included:
+ *
+ * 1. bump the sequence: whoever is between godwit_look()'s read_begin and read_retry begins
+ * again; 2. bump the generation words of watched ranges (watch.c); 3. clear the entries; 4.
+ * wait until the device has ended all accesses that began with one of them.
+ *
+ * All under the lock of the chunk. An invalidation that finds nothing to clear may have come
+ * while another one is at 4; the lock makes it wait. Without that, writes of the device would
+ * be lost.
+ *
+ * Where the caller cannot wait (the OOM reaper), locks are tried; if one is taken, or the
+ * device would have to be waited for, the answer is no, no entry is changed, and the kernel
+ * comes back later.
+ *
+ * Locking: mmap_lock, i_mmap_rwsem, anon_vma and folio locks, reclaim -> &godwit_chunk.lock ->
+ * &godwit_chunk.access -> &godwit_client.ring_lock.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "chunk.h"
+#include "client.h"
+#include "device.h"
+#include "event.h"
+#include "mirror.h"
+#include "trace.h"
+#include "watch.h"
+
+/*
+ * Clears entries, and waits until the device has ended all accesses that began with one of
+ * them. Where the caller cannot wait, the device must be caught between two accesses: -EAGAIN
+ * otherwise, and nothing was cleared.
+ */
+static int chunk_clear(struct godwit_chunk *chunk, unsigned long start, unsigned long end,
+		       bool blockable)
+{
+	struct godwit_mirror *mirror = chunk->mirror;
+	const struct godwit_device_ops *ops = mirror->gdev->ops;
+	unsigned long first = start - chunk->start, last = end - chunk->start;
+	unsigned int count;
+
+	lockdep_assert_held(&chunk->lock);
+	if (!blockable) {
+		if (!godwit_ptable_valid(&chunk->table, first, last))
+			return 0;
+		if (ops->invalidate || !down_write_trylock(&chunk->access))
+			return -EAGAIN;
+		count = godwit_ptable_clear(&chunk->table, first, last);
+		up_write(&chunk->access);
+		return count;
+	}
+
+	count = godwit_ptable_clear(&chunk->table, first, last);
+	if (!count)
+		return 0;
+	down_write(&chunk->access);
+	up_write(&chunk->access);
+	if (ops->invalidate)
+		ops->invalidate(mirror->gdev, mirror->id, start, end);
+	return count;
+}
+
+static bool chunk_refuse(struct godwit_mirror *mirror)
+{
+	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_INVALIDATIONS_REFUSED, 1);
+	return false;
+}
+
+static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
+			     const struct mmu_notifier_range *range, unsigned long seq)
+{
+	struct godwit_chunk *chunk = container_of(notifier, struct godwit_chunk, notifier);
+	unsigned long start = max(range->start & PAGE_MASK, chunk->start);
+	unsigned long end = min(range->end - 1, chunk->start + GODWIT_CHUNK_SIZE - 1);
+	bool blockable = mmu_notifier_range_blockable(range);
+	struct godwit_mirror *mirror = chunk->mirror;
+	int count;
+
+	end = PAGE_ALIGN(end + 1);
+	if (blockable)
+		mutex_lock(&chunk->lock);
+	else if (!mutex_trylock(&chunk->lock))
+		return chunk_refuse(mirror);
+
+	mmu_interval_set_seq(notifier, seq);
+	if (range->event == MMU_NOTIFY_RELEASE)
+		WRITE_ONCE(mirror->dead, true);
+	godwit_watch_bump(mirror, start, end);
+	count = chunk_clear(chunk, start, end, blockable);
+	if (count > 0) {
+		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_INVALIDATIONS, 1);
+		godwit_event_invalidated(mirror, start, end, count);
+	}
+	trace_godwit_invalidate(mirror, start, end, range->event, count);
+	mutex_unlock(&chunk->lock);
+	return count < 0 ? chunk_refuse(mirror) : true;
+}
+
+static const struct mmu_interval_notifier_ops chunk_notifier_ops = {
+	.invalidate = chunk_invalidate,
+};
+
+static struct godwit_chunk *chunk_create(struct godwit_mirror *mirror, unsigned long start)
+{
+	struct godwit_chunk *chunk;
+	int ret;
+
+	chunk = kzalloc_obj(*chunk, GFP_KERNEL_ACCOUNT);
+	if (!chunk)
+		return ERR_PTR(-ENOMEM);
+	chunk->mirror = mirror;
+	chunk->start = start;
+	mutex_init(&chunk->lock);
+	init_rwsem(&chunk->access);
+
+	ret = mmu_interval_notifier_insert(&chunk->notifier, mirror->mm, start, GODWIT_CHUNK_SIZE,
+					   &chunk_notifier_ops);
+	if (ret) {
+		kfree(chunk);
+		return ERR_PTR(ret);
+	}
+	return chunk;
+}
+
+/**
+ * godwit_chunk_get() - the chunk of an address, made if it is the first time.
+ * @mirror: the mirror; the caller holds a reference to it and to the users of its mm, and not
+ *	mmap_lock.
+ * @addr: the address.
+ *
+ * Return: the chunk, which stays until the mirror goes, or an ERR_PTR.
+ */
+struct godwit_chunk *godwit_chunk_get(struct godwit_mirror *mirror, unsigned long addr)
+{
+	unsigned long index = addr / GODWIT_CHUNK_SIZE;
+	struct godwit_chunk *chunk;
+	int ret;
+
+	chunk = xa_load(&mirror->chunks, index);
+	if (chunk)
+		return chunk;
+
+	mutex_lock(&mirror->chunks_lock);
+	chunk = xa_load(&mirror->chunks, index);
+	if (!chunk) {
+		chunk = chunk_create(mirror, index * GODWIT_CHUNK_SIZE);
+		if (!IS_ERR(chunk)) {
+			ret = xa_err(xa_store(&mirror->chunks, index, chunk, GFP_KERNEL_ACCOUNT));
+			if (ret) {
+				godwit_chunk_destroy(chunk);
+				chunk = ERR_PTR(ret);
+			}
+		}
+	}
+	mutex_unlock(&mirror->chunks_lock);
+	return chunk;
+}
+
+/**
+ * godwit_chunk_destroy() - free a chunk.
+ * @chunk: nobody uses it any more, and the device ended its accesses. Waits for notifiers.
+ */
+void godwit_chunk_destroy(struct godwit_chunk *chunk)
+{
+	mmu_interval_notifier_remove(&chunk->notifier);
+	/* No notifier comes any more; entries are marked dirty like any that are cleared. */
+	mutex_lock(&chunk->lock);
+	chunk_clear(chunk, chunk->start, chunk->start + GODWIT_CHUNK_SIZE, true);
+	mutex_unlock(&chunk->lock);
+	godwit_ptable_fini(&chunk->table);
+	mutex_destroy(&chunk->lock);
+	kfree(chunk);
+}
+
+/**
+ * godwit_chunk_leaf() - see to it that entries of an address can be set.
+ * @chunk: the chunk; its lock is not held.
+ * @addr: an address in it.
+ */
+int godwit_chunk_leaf(struct godwit_chunk *chunk, unsigned long addr)
+{
+	unsigned int index = (addr - chunk->start) >> GODWIT_LEAF_SHIFT;
+	struct godwit_leaf *leaf;
+
+	if (READ_ONCE(chunk->table.leaves[index]))
+		return 0;
+	leaf = godwit_leaf_alloc();
+	if (!leaf)
+		return -ENOMEM;
+	mutex_lock(&chunk->lock);
+	if (!chunk->table.leaves[index]) {
+		/* Pairs with the dependency of a reader that holds no lock. */
+		smp_store_release(&chunk->table.leaves[index], leaf);
+		leaf = NULL;
+	}
+	mutex_unlock(&chunk->lock);
+	godwit_leaf_free(leaf);
+	return 0;
+}

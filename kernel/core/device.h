@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _GODWIT_DEVICE_INTERNAL_H_
+#define _GODWIT_DEVICE_INTERNAL_H_
+
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/xarray.h>
+
+#include <drm/drm_device.h>
+#include <drm/godwit_drm.h>
+#include <godwit/device.h>
+
+#include "pagemap.h"
+#include "stats.h"
+#include "vram.h"
+
+#ifndef CONFIG_64BIT
+#error "godwit needs a 64-bit kernel: it reaches all RAM through the direct map"
+#endif
+
+/**
+ * struct godwit_device - a device with a render node.
+ *
+ * Lives as long as anybody has the render node open. What belongs to its driver (@ops, @priv)
+ * may be used only within drm_dev_enter(), or while holding a page of its VRAM: both keep
+ * godwit_device_unregister() from returning.
+ */
+struct godwit_device {
+	/** @drm: the DRM device. */
+	struct drm_device drm;
+	/** @id: distinguishes devices, see &drm_godwit_device_info.device_id. */
+	u32 id;
+	/** @generation: see &drm_godwit_device_info.generation. */
+	u64 generation;
+	/** @desc: as registered, strings below. */
+	struct godwit_device_desc desc;
+	/** @ops: shorthand for desc.ops. */
+	const struct godwit_device_ops *ops;
+	/** @driver: name of the driver. */
+	char driver[32];
+	/** @name: name of the device. */
+	char name[64];
+	/** @vram: its frames. */
+	struct godwit_vram vram;
+	/** @pagemap: the struct pages of its frames; unused for GODWIT_VRAM_EXPLICIT. */
+	struct godwit_pagemap pagemap;
+	/** @stats: counters of all clients together. */
+	struct godwit_stats stats;
+	/** @clients: by id; entries have no reference and are removed by the last put. */
+	struct xarray clients;
+	/** @next_client: for @clients. */
+	u32 next_client;
+	/** @next_mirror: id of the next mirror. */
+	atomic_t next_mirror;
+};
+
+static inline struct godwit_device *to_godwit(struct drm_device *drm)
+{
+	return container_of(drm, struct godwit_device, drm);
+}
+
+static inline bool godwit_device_migrates(const struct godwit_device *gdev)
+{
+	return gdev->desc.kind != GODWIT_VRAM_EXPLICIT;
+}
+
+/* Does it take folios of 2 MiB? Coherent folios of that size are broken up to Linux 7.2. */
+static inline bool godwit_device_huge(const struct godwit_device *gdev)
+{
+	return gdev->desc.kind == GODWIT_VRAM_PRIVATE && IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE);
+}
+
+u64 godwit_device_capabilities(const struct godwit_device *gdev);
+int godwit_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
+
+extern const struct drm_driver godwit_drm_driver;
+
+#endif /* _GODWIT_DEVICE_INTERNAL_H_ */

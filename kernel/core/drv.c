@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: godwit
+ *
+ * Overview: the core of Godwit's kernel engine. It makes DRM render nodes for devices whose
+ * drivers register with it (../include/godwit/device.h), and lets memory of any process migrate
+ * to their VRAM and back, with Linux HMM. It knows no hardware.
+ *
+ * Files, from the bottom up:
+ *
+ * vram (frames), pagemap (their struct pages), batch (arrays of a migration), ptable (page
+ * table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
+ * space), client (an open render node), look (reading page tables), home (to RAM), evict,
+ * migrate, residency, discard, event and watch (what the process can see without a call),
+ * stats, debugfs, trace, device (registration), drv (this file: the calls).
+ *
+ * Locks, outermost first (docs/locking.md):
+ *
+ * &godwit_client.lock -> &godwit_mirror.chunks_lock -> mmap_lock -> folio locks, locks of the
+ * reverse map -> &godwit_chunk.lock -> &godwit_chunk.access -> &godwit_mirror.watch_lock ->
+ * &godwit_vram.lock -> &godwit_client.ring_lock.
+ */
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/uaccess.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_gem.h>
+#include <drm/drm_ioctl.h>
+
+#include <drm/godwit_drm.h>
+#include <godwit/layout.h>
+
+#include "client.h"
+#include "debugfs.h"
+#include "device.h"
+#include "discard.h"
+#include "event.h"
+#include "evict.h"
+#include "migrate.h"
+#include "mirror.h"
+#include "residency.h"
+#include "stats.h"
+#include "watch.h"
+
+/* Declared in the interface, not there yet; QUERY's capabilities say so. */
+static int drv_unsupported_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	return -EOPNOTSUPP;
+}
+
+#define DRV_IOCTL(name, function) \
+	DRM_IOCTL_DEF_DRV(GODWIT_##name, function, DRM_RENDER_ALLOW)
+
+static const struct drm_ioctl_desc drv_ioctls[] = {
+	DRV_IOCTL(QUERY, godwit_query_ioctl),
+	DRV_IOCTL(ATTACH, godwit_attach_ioctl),
+	DRV_IOCTL(MIGRATE, godwit_migrate_ioctl),
+	DRV_IOCTL(ADVISE, drv_unsupported_ioctl),
+	DRV_IOCTL(DISCARD, godwit_discard_ioctl),
+	DRV_IOCTL(RESIDENCY, godwit_residency_ioctl),
+	DRV_IOCTL(EXECUTE, drv_unsupported_ioctl),
+	DRV_IOCTL(WAIT, drv_unsupported_ioctl),
+	DRV_IOCTL(VIEW, drv_unsupported_ioctl),
+	DRV_IOCTL(EXPORT, drv_unsupported_ioctl),
+	DRV_IOCTL(PIN, drv_unsupported_ioctl),
+	DRV_IOCTL(UNPIN, drv_unsupported_ioctl),
+	DRV_IOCTL(EVICT, godwit_evict_ioctl),
+	DRV_IOCTL(EVENTS, godwit_events_ioctl),
+	DRV_IOCTL(WATCH, godwit_watch_ioctl),
+	DRV_IOCTL(STATS, godwit_stats_ioctl),
+	DRV_IOCTL(GEM_CREATE, drv_unsupported_ioctl),
+	DRV_IOCTL(GEM_INFO, drv_unsupported_ioctl),
+	DRV_IOCTL(GEM_MOVE, drv_unsupported_ioctl),
+};
+
+/*
+ * A caller that was built for a newer interface passes more than we know. DRM would ignore it;
+ * ignoring what the caller asks for is worse than refusing it.
+ */
+static int drv_check_tail(unsigned int cmd, unsigned long arg)
+{
+	unsigned int nr = DRM_IOCTL_NR(cmd), known;
+	int ret;
+
+	if (nr < DRM_COMMAND_BASE || nr - DRM_COMMAND_BASE >= ARRAY_SIZE(drv_ioctls))
+		return 0;
+	nr = array_index_nospec(nr - DRM_COMMAND_BASE, ARRAY_SIZE(drv_ioctls));
+	known = _IOC_SIZE(drv_ioctls[nr].cmd);
+	if (_IOC_SIZE(cmd) <= known)
+		return 0;
+	ret = check_zeroed_user((void __user *)arg + known, _IOC_SIZE(cmd) - known);
+	if (ret < 0)
+		return ret;
+	return ret ? 0 : -E2BIG;
+}
+
+static long drv_unlocked_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	struct drm_file *file = filp->private_data;
+	struct drm_device *drm = file->minor->dev;
+	long ret;
+	int idx;
+
+	ret = drv_check_tail(cmd, arg);
+	if (ret)
+		return ret;
+	/* Keeps the device's driver there for the whole call. */
+	if (!drm_dev_enter(drm, &idx))
+		return -ENODEV;
+	ret = drm_ioctl(filp, cmd, arg);
+	drm_dev_exit(idx);
+	return ret;
+}
+
+static int drv_mmap(struct file *filp, struct vm_area_struct *vma)
+{
+	struct drm_file *file = filp->private_data;
+
+	if (vma->vm_pgoff == GODWIT_RING_OFFSET >> PAGE_SHIFT)
+		return godwit_ring_mmap(file->driver_priv, vma);
+	return drm_gem_mmap(filp, vma);
+}
+
+static __poll_t drv_poll(struct file *filp, struct poll_table_struct *wait)
+{
+	struct drm_file *file = filp->private_data;
+
+	return drm_poll(filp, wait) | godwit_ring_poll(file->driver_priv, filp, wait);
+}
+
+static void drv_show_fdinfo(struct drm_printer *p, struct drm_file *file)
+{
+	godwit_stats_show_fdinfo(p, file);
+	drm_show_memory_stats(p, file);
+}
+
+static const struct file_operations drv_fops = {
+	.owner = THIS_MODULE,
+	.open = drm_open,
+	.release = drm_release,
+	.unlocked_ioctl = drv_unlocked_ioctl,
+	.compat_ioctl = drm_compat_ioctl,
+	.poll = drv_poll,
+	.read = drm_read,
+	.llseek = noop_llseek,
+	.mmap = drv_mmap,
+	.show_fdinfo = drm_show_fdinfo,
+	.fop_flags = FOP_UNSIGNED_OFFSET,
+};
+
+const struct drm_driver godwit_drm_driver = {
+	.driver_features = DRIVER_RENDER | DRIVER_GEM | DRIVER_SYNCOBJ | DRIVER_SYNCOBJ_TIMELINE,
+	.open = godwit_client_open,
+	.postclose = godwit_client_close,
+	.ioctls = drv_ioctls,
+	.num_ioctls = ARRAY_SIZE(drv_ioctls),
+	.fops = &drv_fops,
+	.show_fdinfo = drv_show_fdinfo,
+#ifdef CONFIG_DEBUG_FS
+	.debugfs_init = godwit_debugfs_init,
+#endif
+	.name = "godwit",
+	.desc = "Memory shared by CPU, devices and DMA",
+	.major = GODWIT_UAPI_MAJOR,
+	.minor = GODWIT_UAPI_MINOR,
+};
+
+MODULE_DESCRIPTION("Memory shared by CPU, devices and DMA through one pointer");
+MODULE_AUTHOR("The Godwit authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");

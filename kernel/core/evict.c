@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Eviction
+ *
+ * Overview: brings pages home because their VRAM is needed, because somebody asked, or because
+ * the device goes away. Works on frames alone, and never asks whose address they have: the
+ * kernel finds all mappings of a page by itself. So it can serve any process, dying ones
+ * included.
+ *
+ * Pressure: godwit_evict_reserve() evicts block by block, the one that was used longest ago
+ * first, until the frames that are wanted are free. Blocks that were used since it began are
+ * spared, so it ends. It gives up after a second.
+ *
+ * Locking: never takes mmap_lock. Takes the folio locks of what it evicts (trylock, in the
+ * kernel), and in them reaches the notifiers of all mirrors that map it (chunk.c). The caller
+ * must hold no folio lock and no lock of a chunk; mmap_lock is allowed.
+ */
+#include <linux/capability.h>
+#include <linux/migrate.h>
+#include <linux/sched/signal.h>
+
+#include <drm/drm_drv.h>
+#include <drm/drm_file.h>
+#include <drm/drm_print.h>
+
+#include "batch.h"
+#include "client.h"
+#include "device.h"
+#include "event.h"
+#include "evict.h"
+#include "home.h"
+#include "migrate.h"
+#include "mirror.h"
+#include "trace.h"
+
+#define EVICT_DEADLINE	HZ
+/* At unplug: how often to try again what somebody else holds, and how long to wait between. */
+#define EVICT_UNPLUG_ROUNDS	50
+#define EVICT_UNPLUG_PAUSE	(HZ / 20)
+
+/* Brings the pages of an isolated block home. */
+static void evict_block(struct godwit_device *gdev, unsigned long block,
+			const struct godwit_client *client, struct godwit_home *home,
+			struct godwit_batch *batch)
+{
+	u64 since = ktime_get_ns();
+	unsigned long moved = home->moved, stayed = home->stayed;
+	unsigned int i, count;
+
+	godwit_batch_reset(batch);
+	count = godwit_vram_live(&gdev->vram, block, client, batch->src);
+	if (!count)
+		return;
+	for (i = 0; i < count; i++)
+		batch->src[i] += gdev->pagemap.first_pfn;
+
+	/* In ascending order: the pages of a huge folio are together, as the kernel wants it. */
+	migrate_device_pfns(batch->src, count);
+	godwit_batch_lap(&batch->time_setup, &since);
+	godwit_home_fill(batch, count, home);
+	since = ktime_get_ns();
+	migrate_device_pages(batch->src, batch->dst, count);
+	godwit_home_settle(batch, home);
+	migrate_device_finalize(batch->src, batch->dst, count);
+	godwit_batch_lap(&batch->time_finish, &since);
+	if (home->poison)
+		godwit_home_poison(batch);
+	trace_godwit_evict(gdev, home->cause, block, home->moved - moved, home->stayed - stayed);
+}
+
+/**
+ * godwit_evict_reserve() - reserve frames, and evict others to that end.
+ * @gdev: the device.
+ * @count: how many are wanted, at most GODWIT_BLOCK_FRAMES or they may be more than there can
+ * be.
+ * @evict: whether others may be evicted.
+ *
+ * Return: how many were reserved.
+ */
+unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long count, bool evict)
+{
+	struct godwit_vram *vram = &gdev->vram;
+	unsigned long deadline = jiffies + EVICT_DEADLINE;
+	struct godwit_home home = { .cause = GODWIT_CAUSE_EVICTION, .only = gdev };
+	struct godwit_batch *batch = NULL;
+	unsigned long got, block;
+	u64 now;
+
+	got = godwit_vram_reserve(vram, count);
+	if (got == count || !evict)
+		return got;
+
+	now = godwit_vram_now(vram);
+	batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
+	while (batch) {
+		/* A part of a reservation would keep blocks from being isolated. */
+		godwit_vram_unreserve(vram, got);
+		block = godwit_vram_oldest(vram, now);
+		if (block != GODWIT_NO_BLOCK) {
+			evict_block(gdev, block, NULL, &home, batch);
+			/* What stayed is not the first to be tried again. */
+			godwit_vram_touch(vram, block * GODWIT_BLOCK_FRAMES);
+			godwit_vram_rejoin(vram, block);
+		}
+		got = godwit_vram_reserve(vram, count);
+		if (got == count || block == GODWIT_NO_BLOCK)
+			break;
+		if (time_after(jiffies, deadline) || fatal_signal_pending(current))
+			break;
+	}
+	godwit_batch_free(batch);
+	return got;
+}
+
+/**
+ * godwit_evict_pages() - bring all pages of a client, or of all, home.
+ * @gdev: the device.
+ * @client: whose, or NULL.
+ * @cause: why.
+ * @eviction: what became of it.
+ */
+int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *client,
+		       enum drm_godwit_cause cause, struct godwit_eviction *eviction)
+{
+	struct godwit_home home = {
+		.cause = cause,
+		.only = gdev,
+		.poison = cause == GODWIT_CAUSE_UNPLUG,
+	};
+	struct godwit_vram *vram = &gdev->vram;
+	struct godwit_batch *batch;
+	unsigned long block;
+	int ret = 0;
+
+	batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
+	if (!batch)
+		return -ENOMEM;
+	for (block = 0; block < vram->frames.nr_blocks; block++) {
+		bool isolated = godwit_vram_isolate(vram, block);
+
+		/* Isolation makes it converge; where somebody else has the block, try without. */
+		evict_block(gdev, block, client, &home, batch);
+		if (isolated)
+			godwit_vram_rejoin(vram, block);
+		if (cause == GODWIT_CAUSE_UNPLUG)
+			continue;
+		if (signal_pending(current)) {
+			ret = -EINTR;
+			break;
+		}
+		cond_resched();
+	}
+	eviction->moved += home.moved;
+	eviction->stayed = 0;
+	for (block = 0; block < vram->frames.nr_blocks; block++)
+		eviction->stayed += godwit_vram_live(vram, block, client, batch->src);
+	godwit_batch_free(batch);
+	return ret;
+}
+
+/**
+ * godwit_evict_unplug() - bring everything home, the device goes away.
+ * @gdev: the device, its VRAM closed.
+ *
+ * Pages that somebody holds for a moment are tried again. What is left after that is held for
+ * longer (coherent VRAM under I/O): taking the page map away waits for it.
+ */
+void godwit_evict_unplug(struct godwit_device *gdev)
+{
+	struct godwit_eviction eviction = { };
+	unsigned int round;
+	int ret;
+
+	for (round = 0; round < EVICT_UNPLUG_ROUNDS; round++) {
+		ret = godwit_evict_pages(gdev, NULL, GODWIT_CAUSE_UNPLUG, &eviction);
+		if (!ret && !eviction.stayed && !godwit_vram_used(&gdev->vram))
+			return;
+		wait_event_timeout(gdev->vram.freed, !godwit_vram_used(&gdev->vram),
+				   EVICT_UNPLUG_PAUSE);
+	}
+	drm_warn(&gdev->drm, "%lu pages of VRAM are held by somebody; waiting for them\n",
+		 godwit_vram_used(&gdev->vram));
+}
+
+static int evict_range(struct godwit_client *client, struct drm_godwit_evict *args)
+{
+	struct godwit_device *gdev = client->gdev;
+	struct godwit_move move = {
+		.cause = GODWIT_CAUSE_REQUEST,
+		.only = gdev,
+	};
+	struct godwit_mirror *mirror;
+	int ret, i;
+
+	ret = godwit_migrate_check_range(args->addr, args->length);
+	if (ret)
+		return ret;
+	mirror = godwit_mirror_get(client);
+	if (IS_ERR(mirror))
+		return PTR_ERR(mirror);
+	ret = godwit_migrate_range(mirror, args->addr, args->addr + args->length, &move);
+	godwit_mirror_put(mirror);
+	args->evicted = move.moved;
+	args->stayed = 0;
+	for (i = 0; i < GODWIT_STAY_COUNT; i++)
+		if (i == GODWIT_STAY_BUSY || i == GODWIT_STAY_NO_RAM || i == GODWIT_STAY_COPY ||
+		    i == GODWIT_STAY_ADVICE)
+			args->stayed += move.stayed[i];
+	return ret;
+}
+
+/**
+ * godwit_evict_ioctl() - DRM_IOCTL_GODWIT_EVICT.
+ * @drm: the device.
+ * @data: &struct drm_godwit_evict.
+ * @file: the client.
+ */
+int godwit_evict_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
+{
+	struct godwit_client *self = file->driver_priv, *client = NULL;
+	struct godwit_device *gdev = to_godwit(drm);
+	struct godwit_eviction eviction = { };
+	struct drm_godwit_evict *args = data;
+	int ret;
+
+	if (args->flags || args->pad)
+		return -EINVAL;
+	args->evicted = 0;
+	args->stayed = 0;
+	switch (args->what) {
+	case GODWIT_EVICT_RANGE:
+		return args->client ? -EINVAL : evict_range(self, args);
+	case GODWIT_EVICT_CLIENT:
+		if (args->addr || args->length)
+			return -EINVAL;
+		client = godwit_client_find(gdev, args->client ?: self->id);
+		if (client && client != self && !capable(CAP_SYS_ADMIN)) {
+			godwit_client_put(client);
+			return -EACCES;
+		}
+		if (!client)
+			return capable(CAP_SYS_ADMIN) ? -ENOENT : -EACCES;
+		break;
+	case GODWIT_EVICT_DEVICE:
+		if (args->addr || args->length || args->client)
+			return -EINVAL;
+		if (!capable(CAP_SYS_ADMIN))
+			return -EACCES;
+		break;
+	default:
+		return -EINVAL;
+	}
+
+	ret = godwit_evict_pages(gdev, client, GODWIT_CAUSE_REQUEST, &eviction);
+	args->evicted = eviction.moved;
+	args->stayed = eviction.stayed;
+	if (client)
+		godwit_client_put(client);
+	return ret;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _GODWIT_LOOK_H_
+#define _GODWIT_LOOK_H_
+
+#include <linux/hmm.h>
+#include <linux/mm.h>
+#include <linux/types.h>
+
+struct godwit_chunk;
+
+/**
+ * struct godwit_look - what the kernel's page table says of a range.
+ */
+struct godwit_look {
+	/** @chunk: of the range. */
+	struct godwit_chunk *chunk;
+	/** @start: first address. */
+	unsigned long start;
+	/** @end: address after the last one, within the chunk. */
+	unsigned long end;
+	/** @pfns: out, one an address, as &hmm_range.hmm_pfns. */
+	unsigned long *pfns;
+	/** @fault: see to it that the page at @addr is there. The others are only looked at. */
+	bool fault;
+	/** @write: with @fault: and that it may be written. */
+	bool write;
+	/**
+	 * @strangers: treat pages of our devices as a CPU would: bring them home. With @fault.
+	 */
+	bool strangers;
+	/** @addr: with @fault. */
+	unsigned long addr;
+};
+
+int godwit_look(struct godwit_look *look);
+
+/*
+ * The shared zero page, or the huge one. The kernel does not tell modules which that is, but it
+ * is the only huge page in a page table that belongs to nobody.
+ */
+static inline bool godwit_page_is_zero(const struct page *page)
+{
+	const struct folio *folio = page_folio(page);
+
+	return is_zero_pfn(page_to_pfn(page)) ||
+	       (folio_test_large(folio) && !folio_is_zone_device(folio) &&
+		!READ_ONCE(folio->mapping));
+}
+
+#endif /* _GODWIT_LOOK_H_ */

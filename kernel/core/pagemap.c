@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Pages of VRAM
+ *
+ * Overview: frames of VRAM as struct pages. Frame n is page first_pfn + n, for the whole life
+ * of the device. Private VRAM takes a range of physical addresses that nothing answers at;
+ * coherent VRAM has its own.
+ *
+ * A page is made when its frame is taken (godwit_pagemap_page()), and is gone with its last
+ * reference, which gives the frame back. Which folio a frame belongs to is the kernel's
+ * business alone: a folio of 512 pages may be split, and then its pages come back one by one.
+ *
+ * Locking: none.
+ */
+#include <linux/device.h>
+#include <linux/ioport.h>
+#include <linux/memremap.h>
+#include <linux/mm.h>
+
+#include "device.h"
+#include "home.h"
+#include "pagemap.h"
+#include "vram.h"
+
+const struct godwit_pagemap_owner godwit_pagemap_owner;
+
+/* The last reference to a folio is gone. Any context. */
+static void pagemap_folio_free(struct folio *folio)
+{
+	struct page *page = folio_page(folio, 0);
+
+	godwit_vram_release(godwit_page_device(page), godwit_page_frame(page),
+			    folio_nr_pages(folio));
+}
+
+/*
+ * No folio_split: what the kernel does without one (the new folios inherit the page map) is all
+ * that is needed, since nothing here depends on the order of a folio.
+ */
+static const struct dev_pagemap_ops pagemap_ops = {
+	.folio_free = pagemap_folio_free,
+	.migrate_to_ram = godwit_home_fault,
+};
+
+/**
+ * godwit_pagemap_init() - make the struct pages of a device's VRAM.
+ * @gdev: the device, its &godwit_device.vram set up.
+ */
+int godwit_pagemap_init(struct godwit_device *gdev)
+{
+	struct godwit_pagemap *pagemap = &gdev->pagemap;
+	u64 size = gdev->desc.vram_size;
+	void *ret;
+
+	pagemap->gdev = gdev;
+	pagemap->map.owner = godwit_pagemap_owner_cookie();
+	pagemap->map.ops = &pagemap_ops;
+	pagemap->map.nr_range = 1;
+
+	switch (gdev->desc.kind) {
+	case GODWIT_VRAM_PRIVATE:
+		pagemap->map.type = MEMORY_DEVICE_PRIVATE;
+		pagemap->region = request_free_mem_region(&iomem_resource, size, gdev->name);
+		if (IS_ERR(pagemap->region)) {
+			ret = pagemap->region;
+			pagemap->region = NULL;
+			return PTR_ERR(ret);
+		}
+		pagemap->map.range.start = pagemap->region->start;
+		pagemap->map.range.end = pagemap->region->end;
+		break;
+	case GODWIT_VRAM_COHERENT:
+		pagemap->map.type = MEMORY_DEVICE_COHERENT;
+		pagemap->map.range.start = gdev->desc.vram_phys;
+		pagemap->map.range.end = gdev->desc.vram_phys + size - 1;
+		break;
+	case GODWIT_VRAM_EXPLICIT:
+		return 0;
+	}
+	pagemap->first_pfn = PHYS_PFN(pagemap->map.range.start);
+
+	ret = memremap_pages(&pagemap->map, dev_to_node(gdev->drm.dev));
+	if (IS_ERR(ret)) {
+		godwit_pagemap_fini(gdev);
+		return PTR_ERR(ret);
+	}
+	pagemap->mapped = true;
+	return 0;
+}
+
+/**
+ * godwit_pagemap_fini() - take the struct pages away.
+ * @gdev: the device. No page can be made any more. Waits for those that are in use.
+ */
+void godwit_pagemap_fini(struct godwit_device *gdev)
+{
+	struct godwit_pagemap *pagemap = &gdev->pagemap;
+
+	if (pagemap->mapped)
+		memunmap_pages(&pagemap->map);
+	pagemap->mapped = false;
+	if (pagemap->region)
+		release_mem_region(pagemap->region->start, resource_size(pagemap->region));
+	pagemap->region = NULL;
+}
+
+/**
+ * godwit_pagemap_page() - a page for frames that were taken.
+ * @gdev: the device.
+ * @frame: the first frame.
+ * @count: 1 or GODWIT_BLOCK_FRAMES.
+ *
+ * Return: the first page of a folio of @count pages, locked, with one reference.
+ */
+struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame,
+				 unsigned int count)
+{
+	struct page *page = pfn_to_page(gdev->pagemap.first_pfn + frame);
+
+	/*
+	 * On the page itself, never on page_folio(page): it may have been the tail of a folio
+	 * that is free by now, and would still point to its head, which may be in use.
+	 */
+	zone_device_folio_init((struct folio *)page, &gdev->pagemap.map, ilog2(count));
+	return page;
+}

@@ -1,0 +1,349 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: VRAM frames
+ *
+ * Overview: which frame of VRAM is free, whose it is, and what may happen to it next. The free
+ * map and the table of states are in ../state, and are tested without a kernel. Nothing here
+ * touches the bytes of a frame.
+ *
+ * A migration reserves frames (godwit_vram_reserve(), which evict.c surrounds with eviction),
+ * takes those it needs when it knows them (godwit_vram_take(), cannot fail then) and gives the
+ * rest of the reservation back. From then on a frame belongs to its folio: the last reference
+ * to that calls godwit_vram_release(), wherever it is dropped.
+ *
+ * Locking: &godwit_vram.lock, a spinlock with interrupts off. Under it nothing sleeps, nothing
+ * is allocated, and no other lock is taken.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "client.h"
+#include "device.h"
+#include "stats.h"
+#include "vram.h"
+
+/**
+ * godwit_vram_init() - all frames free.
+ * @vram: to be set.
+ * @nr_frames: a multiple of GODWIT_BLOCK_FRAMES.
+ */
+int godwit_vram_init(struct godwit_vram *vram, unsigned long nr_frames)
+{
+	unsigned long nr_blocks = nr_frames / GODWIT_BLOCK_FRAMES;
+	void *memory;
+
+	spin_lock_init(&vram->lock);
+	init_waitqueue_head(&vram->freed);
+	vram->nr_frames = nr_frames;
+	memory = kvzalloc(godwit_frames_bytes(nr_blocks), GFP_KERNEL);
+	vram->state = kvcalloc(nr_frames, sizeof(*vram->state), GFP_KERNEL);
+	vram->owner = kvcalloc(nr_frames, sizeof(*vram->owner), GFP_KERNEL);
+	if (!memory || !vram->state || !vram->owner) {
+		kvfree(memory);
+		godwit_vram_fini(vram);
+		return -ENOMEM;
+	}
+	godwit_frames_init(&vram->frames, memory, nr_blocks);
+	return 0;
+}
+
+/**
+ * godwit_vram_fini() - free what godwit_vram_init() allocated.
+ * @vram: all its frames are free, or it was never used.
+ */
+void godwit_vram_fini(struct godwit_vram *vram)
+{
+	kvfree(vram->frames.blocks);
+	kvfree(vram->state);
+	kvfree(vram->owner);
+	vram->frames.blocks = NULL;
+	vram->state = NULL;
+	vram->owner = NULL;
+}
+
+static void vram_wake(struct godwit_vram *vram)
+{
+	if (wq_has_sleeper(&vram->freed))
+		wake_up_all(&vram->freed);
+}
+
+/**
+ * godwit_vram_reserve() - promise free frames to the caller. Evicts nothing.
+ * @vram: the VRAM.
+ * @count: how many are wanted.
+ *
+ * Return: how many were reserved.
+ */
+unsigned long godwit_vram_reserve(struct godwit_vram *vram, unsigned long count)
+{
+	unsigned long got = 0;
+
+	spin_lock_irq(&vram->lock);
+	if (!vram->closed)
+		got = godwit_frames_reserve(&vram->frames, count);
+	spin_unlock_irq(&vram->lock);
+	return got;
+}
+
+/**
+ * godwit_vram_unreserve() - the rest of a reservation is not needed.
+ * @vram: the VRAM.
+ * @count: how many.
+ */
+void godwit_vram_unreserve(struct godwit_vram *vram, unsigned long count)
+{
+	if (!count)
+		return;
+	spin_lock_irq(&vram->lock);
+	godwit_frames_unreserve(&vram->frames, count);
+	spin_unlock_irq(&vram->lock);
+	vram_wake(vram);
+}
+
+static bool vram_step(struct godwit_vram *vram, unsigned long frame, enum godwit_frame_event event)
+{
+	int next = godwit_frame_next(vram->state[frame], event);
+
+	lockdep_assert_held(&vram->lock);
+	if (WARN_ONCE(next == GODWIT_FRAME_NEVER, "godwit: frame %lu: %s while %s\n", frame,
+		      godwit_frame_event_name(event), godwit_frame_state_name(vram->state[frame])))
+		return false;
+	vram->state[frame] = next;
+	return true;
+}
+
+/**
+ * godwit_vram_take() - take frames that the caller has reserved.
+ * @gdev: the device.
+ * @client: to whom they are accounted.
+ * @count: in, 1 or GODWIT_BLOCK_FRAMES; out, what was taken: 1 where no whole block is free.
+ *
+ * Return: the first frame, or GODWIT_NO_FRAME where the reservation is used up.
+ */
+unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client *client,
+			       unsigned int *count)
+{
+	struct godwit_vram *vram = &gdev->vram;
+	unsigned long frame = GODWIT_NO_FRAME;
+	unsigned int i;
+
+	spin_lock_irq(&vram->lock);
+	if (*count == GODWIT_BLOCK_FRAMES)
+		frame = godwit_frames_take_block(&vram->frames);
+	if (frame == GODWIT_NO_FRAME) {
+		*count = 1;
+		frame = godwit_frames_take(&vram->frames, GODWIT_NO_BLOCK);
+	}
+	if (frame != GODWIT_NO_FRAME) {
+		for (i = 0; i < *count; i++) {
+			vram_step(vram, frame + i, GODWIT_FRAME_TAKE);
+			vram->owner[frame + i] = client;
+		}
+		godwit_frames_touch(&vram->frames, frame / GODWIT_BLOCK_FRAMES, ++vram->clock);
+	}
+	spin_unlock_irq(&vram->lock);
+	if (frame == GODWIT_NO_FRAME)
+		return frame;
+
+	godwit_client_get_many(client, *count);
+	godwit_stat_vram(gdev, client, (s64)*count << PAGE_SHIFT);
+	return frame;
+}
+
+/**
+ * godwit_vram_event() - move frames on to their next state.
+ * @vram: the VRAM.
+ * @frame: the first.
+ * @count: how many.
+ * @event: anything but TAKE and RELEASE.
+ */
+void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned int count,
+		       enum godwit_frame_event event)
+{
+	unsigned int i;
+
+	spin_lock_irq(&vram->lock);
+	for (i = 0; i < count; i++)
+		vram_step(vram, frame + i, event);
+	spin_unlock_irq(&vram->lock);
+}
+
+/**
+ * godwit_vram_release() - frames are free. From any context.
+ * @gdev: the device.
+ * @frame: the first.
+ * @count: how many.
+ */
+void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsigned int count)
+{
+	struct godwit_vram *vram = &gdev->vram;
+	unsigned int i, same = 0;
+	struct godwit_client *owner = NULL;
+	unsigned long flags;
+
+	spin_lock_irqsave(&vram->lock, flags);
+	for (i = 0; i < count; i++) {
+		if (!vram_step(vram, frame + i, GODWIT_FRAME_RELEASE))
+			continue;
+		/* The frames of a folio that was split can have one owner only: it moved as one. */
+		owner = vram->owner[frame + i];
+		vram->owner[frame + i] = NULL;
+		WARN_ON_ONCE(!godwit_frames_give(&vram->frames, frame + i));
+		same++;
+	}
+	spin_unlock_irqrestore(&vram->lock, flags);
+
+	if (owner) {
+		godwit_stat_vram(gdev, owner, -((s64)same << PAGE_SHIFT));
+		godwit_client_put_many(owner, same);
+	}
+	vram_wake(vram);
+}
+
+/**
+ * godwit_vram_touch() - a frame was used: it is not the next to be evicted.
+ * @vram: the VRAM.
+ * @frame: the frame.
+ */
+void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame)
+{
+	spin_lock_irq(&vram->lock);
+	godwit_frames_touch(&vram->frames, frame / GODWIT_BLOCK_FRAMES, ++vram->clock);
+	spin_unlock_irq(&vram->lock);
+}
+
+/**
+ * godwit_vram_owner_get() - to whom a frame is accounted.
+ * @vram: the VRAM.
+ * @frame: a frame whose page the caller has locked.
+ *
+ * Return: the client, with a reference, or NULL.
+ */
+struct godwit_client *godwit_vram_owner_get(struct godwit_vram *vram, unsigned long frame)
+{
+	struct godwit_client *client;
+
+	spin_lock_irq(&vram->lock);
+	client = vram->owner[frame];
+	if (client)
+		godwit_client_get_many(client, 1);
+	spin_unlock_irq(&vram->lock);
+	return client;
+}
+
+/**
+ * godwit_vram_close() - let nobody reserve frames any more.
+ * @vram: the VRAM.
+ */
+void godwit_vram_close(struct godwit_vram *vram)
+{
+	spin_lock_irq(&vram->lock);
+	vram->closed = true;
+	spin_unlock_irq(&vram->lock);
+}
+
+/**
+ * godwit_vram_now() - the clock that orders uses.
+ * @vram: the VRAM.
+ */
+u64 godwit_vram_now(struct godwit_vram *vram)
+{
+	u64 now;
+
+	spin_lock_irq(&vram->lock);
+	now = ++vram->clock;
+	spin_unlock_irq(&vram->lock);
+	return now;
+}
+
+/**
+ * godwit_vram_oldest() - isolate the block that was used longest ago.
+ * @vram: the VRAM.
+ * @before: only blocks that were last used before this godwit_vram_now().
+ *
+ * Return: the block, isolated, or GODWIT_NO_BLOCK.
+ */
+unsigned long godwit_vram_oldest(struct godwit_vram *vram, u64 before)
+{
+	unsigned long block;
+
+	spin_lock_irq(&vram->lock);
+	block = godwit_frames_oldest(&vram->frames, before);
+	if (block != GODWIT_NO_BLOCK && !godwit_frames_isolate(&vram->frames, block))
+		block = GODWIT_NO_BLOCK;
+	spin_unlock_irq(&vram->lock);
+	return block;
+}
+
+/**
+ * godwit_vram_isolate() - let nothing be taken from a block.
+ * @vram: the VRAM.
+ * @block: its index.
+ */
+bool godwit_vram_isolate(struct godwit_vram *vram, unsigned long block)
+{
+	bool ok;
+
+	spin_lock_irq(&vram->lock);
+	ok = godwit_frames_isolate(&vram->frames, block);
+	spin_unlock_irq(&vram->lock);
+	return ok;
+}
+
+/**
+ * godwit_vram_rejoin() - the end of isolation.
+ * @vram: the VRAM.
+ * @block: its index.
+ */
+void godwit_vram_rejoin(struct godwit_vram *vram, unsigned long block)
+{
+	spin_lock_irq(&vram->lock);
+	godwit_frames_rejoin(&vram->frames, block);
+	spin_unlock_irq(&vram->lock);
+	vram_wake(vram);
+}
+
+/**
+ * godwit_vram_live() - the frames of a block that hold somebody's memory.
+ * @vram: the VRAM.
+ * @block: its index.
+ * @client: only frames of this client, or NULL.
+ * @frames: room for GODWIT_BLOCK_FRAMES, set in ascending order.
+ *
+ * Return: how many. Any of them may be freed as soon as this returns.
+ */
+unsigned int godwit_vram_live(struct godwit_vram *vram, unsigned long block,
+			      const struct godwit_client *client, unsigned long *frames)
+{
+	unsigned long first = block * GODWIT_BLOCK_FRAMES, i;
+	unsigned int count = 0;
+
+	spin_lock_irq(&vram->lock);
+	for (i = first; i < first + GODWIT_BLOCK_FRAMES; i++) {
+		if (vram->state[i] != GODWIT_FRAME_LIVE)
+			continue;
+		if (client && vram->owner[i] != client)
+			continue;
+		frames[count++] = i;
+	}
+	spin_unlock_irq(&vram->lock);
+	return count;
+}
+
+/**
+ * godwit_vram_used() - frames that somebody has.
+ * @vram: the VRAM.
+ */
+unsigned long godwit_vram_used(struct godwit_vram *vram)
+{
+	return READ_ONCE(vram->frames.nr_used);
+}
+
+/**
+ * godwit_vram_free() - frames that nobody has.
+ * @vram: the VRAM.
+ */
+unsigned long godwit_vram_free(struct godwit_vram *vram)
+{
+	return vram->nr_frames - godwit_vram_used(vram);
+}

@@ -1,0 +1,303 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: godwit_soft
+ *
+ * Overview: devices whose VRAM is a piece of RAM, for tests and for machines without a device.
+ * Any number, of any size, by parameter:
+ *
+ *   modprobe godwit_soft devices=private:64M,private:16M,coherent:32M@0x180000000
+ *
+ * Devices come and go also while the module is loaded:
+ *
+ *   echo private:16M > /sys/module/godwit_soft/parameters/add
+ *   echo godwit_soft.2 > /sys/module/godwit_soft/parameters/remove
+ *
+ * A coherent device needs physical addresses that the kernel does not use as RAM, for instance
+ * those of the boot parameter memmap=32M$0x180000000. The CPU does the copies.
+ *
+ * Locking: soft_lock around the list of devices. Copies need none: they touch only the frames
+ * that they were given.
+ */
+#include <linux/device/faux.h>
+#include <linux/highmem.h>
+#include <linux/io.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+#include <linux/vmalloc.h>
+
+#include <godwit/device.h>
+
+static char *devices = "private:64M";
+module_param(devices, charp, 0444);
+MODULE_PARM_DESC(devices,
+		 "Devices to make: kind:size[,...]; private:64M, or coherent:32M@address (default private:64M)");
+
+static unsigned int fail_copies;
+module_param(fail_copies, uint, 0644);
+MODULE_PARM_DESC(fail_copies,
+		 "For tests: let this many of the next copies from VRAM fail (default 0)");
+
+/**
+ * struct soft_device - one device.
+ */
+struct soft_device {
+	/** @link: in soft_devices. */
+	struct list_head link;
+	/** @faux: its parent. */
+	struct faux_device *faux;
+	/** @gdev: its render node. */
+	struct godwit_device *gdev;
+	/** @memory: its VRAM. */
+	void *memory;
+	/** @coherent: @memory is a mapping of physical addresses. */
+	bool coherent;
+	/** @phys: of @memory, where coherent. */
+	phys_addr_t phys;
+	/** @size: bytes. */
+	u64 size;
+	/** @name: of the device, and of its parent. */
+	char name[32];
+};
+
+/* Protects soft_devices and soft_count; held while a device comes or goes. */
+static DEFINE_MUTEX(soft_lock);
+static LIST_HEAD(soft_devices);
+static unsigned int soft_count;
+
+static void *soft_frame(struct godwit_device *gdev, unsigned long frame)
+{
+	struct soft_device *soft = godwit_device_priv(gdev);
+
+	return soft->memory + (frame << PAGE_SHIFT);
+}
+
+static int soft_copy_to_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
+			     unsigned int count)
+{
+	unsigned int n, i;
+
+	for (n = 0; n < count; n++) {
+		void *from = page_address(pieces[n].page);
+		void *to = soft_frame(gdev, pieces[n].frame);
+
+		for (i = 0; i < pieces[n].pages; i++)
+			copy_page(to + i * PAGE_SIZE, from + i * PAGE_SIZE);
+		cond_resched();
+	}
+	return 0;
+}
+
+static bool soft_fail(void)
+{
+	unsigned int left = READ_ONCE(fail_copies);
+
+	while (left)
+		if (try_cmpxchg(&fail_copies, &left, left - 1))
+			return true;
+	return false;
+}
+
+static int soft_copy_from_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
+			       unsigned int count)
+{
+	unsigned int n, i;
+
+	if (soft_fail())
+		return -EIO;
+	for (n = 0; n < count; n++) {
+		void *from = soft_frame(gdev, pieces[n].frame);
+		void *to = page_address(pieces[n].page);
+
+		for (i = 0; i < pieces[n].pages; i++)
+			copy_page(to + i * PAGE_SIZE, from + i * PAGE_SIZE);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int soft_clear(struct godwit_device *gdev, unsigned long frame, unsigned int pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < pages; i++)
+		clear_page(soft_frame(gdev, frame + i));
+	return 0;
+}
+
+static unsigned long soft_cpu_pfn(struct godwit_device *gdev, unsigned long frame)
+{
+	struct soft_device *soft = godwit_device_priv(gdev);
+
+	if (soft->coherent)
+		return PHYS_PFN(soft->phys) + frame;
+	return vmalloc_to_pfn(soft_frame(gdev, frame));
+}
+
+static const struct godwit_device_ops soft_ops = {
+	.copy_to_vram = soft_copy_to_vram,
+	.copy_from_vram = soft_copy_from_vram,
+	.clear = soft_clear,
+	.cpu_address = soft_frame,
+	.cpu_pfn = soft_cpu_pfn,
+};
+
+static int soft_memory(struct soft_device *soft)
+{
+	if (soft->coherent)
+		soft->memory = memremap(soft->phys, soft->size, MEMREMAP_WB);
+	else
+		soft->memory = vmalloc_huge(soft->size, GFP_KERNEL);
+	return soft->memory ? 0 : -ENOMEM;
+}
+
+static void soft_destroy(struct soft_device *soft)
+{
+	godwit_device_unregister(soft->gdev);
+	if (soft->coherent && soft->memory)
+		memunmap(soft->memory);
+	else
+		vfree(soft->memory);
+	if (soft->faux)
+		faux_device_destroy(soft->faux);
+	kfree(soft);
+}
+
+static int soft_create(bool coherent, u64 size, phys_addr_t phys)
+{
+	struct godwit_device_desc desc = {
+		.driver = "soft",
+		.kind = coherent ? GODWIT_VRAM_COHERENT : GODWIT_VRAM_PRIVATE,
+		.vram_size = size,
+		.vram_phys = phys,
+		.owner = THIS_MODULE,
+		.ops = &soft_ops,
+	};
+	struct soft_device *soft;
+	int ret;
+
+	soft = kzalloc_obj(*soft);
+	if (!soft)
+		return -ENOMEM;
+	soft->coherent = coherent;
+	soft->phys = phys;
+	soft->size = size;
+	snprintf(soft->name, sizeof(soft->name), "godwit_soft.%u", soft_count);
+	soft->faux = faux_device_create(soft->name, NULL, NULL);
+	ret = soft->faux ? soft_memory(soft) : -ENODEV;
+	if (!ret) {
+		desc.name = soft->name;
+		desc.priv = soft;
+		soft->gdev = godwit_device_register(&soft->faux->dev, &desc);
+		ret = PTR_ERR_OR_ZERO(soft->gdev);
+	}
+	if (ret) {
+		soft_destroy(soft);
+		return ret;
+	}
+	list_add_tail(&soft->link, &soft_devices);
+	soft_count++;
+	return 0;
+}
+
+/* kind:size[@address] */
+static int soft_parse(char *text)
+{
+	char *kind = strsep(&text, ":"), *end;
+	phys_addr_t phys = 0;
+	bool coherent;
+	u64 size;
+
+	if (!text)
+		return -EINVAL;
+	coherent = !strcmp(kind, "coherent");
+	if (!coherent && strcmp(kind, "private"))
+		return -EINVAL;
+	size = memparse(text, &end);
+	if (*end == '@' && coherent)
+		phys = memparse(end + 1, &end);
+	if (*end)
+		return -EINVAL;
+	return soft_create(coherent, size, phys);
+}
+
+/* A list of them; stops at the first that fails. */
+static int soft_parse_list(const char *text)
+{
+	char *list = kstrdup(text, GFP_KERNEL), *rest = list, *one;
+	int ret = 0;
+
+	if (!list)
+		return -ENOMEM;
+	mutex_lock(&soft_lock);
+	while (!ret && (one = strsep(&rest, ",")))
+		if (*strim(one))
+			ret = soft_parse(strim(one));
+	mutex_unlock(&soft_lock);
+	kfree(list);
+	return ret;
+}
+
+static int soft_add_set(const char *text, const struct kernel_param *param)
+{
+	/* Set at load time it would come before the module is ready. */
+	if (system_state < SYSTEM_RUNNING || THIS_MODULE->state != MODULE_STATE_LIVE)
+		return -EINVAL;
+	return soft_parse_list(text);
+}
+
+static int soft_remove_set(const char *text, const struct kernel_param *param)
+{
+	struct soft_device *soft, *found = NULL;
+
+	mutex_lock(&soft_lock);
+	list_for_each_entry(soft, &soft_devices, link)
+		if (sysfs_streq(text, soft->name))
+			found = soft;
+	if (found) {
+		list_del(&found->link);
+		soft_destroy(found);
+	}
+	mutex_unlock(&soft_lock);
+	return found ? 0 : -ENODEV;
+}
+
+static const struct kernel_param_ops soft_add_ops = { .set = soft_add_set };
+static const struct kernel_param_ops soft_remove_ops = { .set = soft_remove_set };
+
+module_param_cb(add, &soft_add_ops, NULL, 0200);
+MODULE_PARM_DESC(add, "Write kind:size[,...] to make more devices");
+module_param_cb(remove, &soft_remove_ops, NULL, 0200);
+MODULE_PARM_DESC(remove, "Write the name of a device to remove it, as if it were unplugged");
+
+static void soft_exit(void)
+{
+	struct soft_device *soft, *next;
+
+	list_for_each_entry_safe(soft, next, &soft_devices, link) {
+		list_del(&soft->link);
+		soft_destroy(soft);
+	}
+}
+
+static int __init soft_init(void)
+{
+	int ret = soft_parse_list(devices);
+
+	if (ret) {
+		pr_err("godwit_soft: device %u of \"%s\": error %d\n", soft_count, devices, ret);
+		soft_exit();
+	}
+	return ret;
+}
+
+module_init(soft_init);
+module_exit(soft_exit);
+
+MODULE_DESCRIPTION("Godwit devices whose VRAM is a piece of RAM");
+MODULE_AUTHOR("The Godwit authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");
