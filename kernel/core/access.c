@@ -2,14 +2,14 @@
 /**
  * DOC: Accesses of the device
  *
- * Overview: how the device that the framework plays reaches memory: through its page table, and in
- * no other way. Between godwit_access_begin() and godwit_access_end() the translation stays
- * valid, since an invalidation waits (chunk.c). VRAM is reached where the driver says, RAM through
- * the page frame in the entry.
+ * Overview: how the device that the framework plays reaches memory: through its page table, and
+ * in no other way. Between godwit_access_begin() and godwit_access_end() the translation stays
+ * valid, since an invalidation waits (chunk.c). VRAM is reached where the driver says, RAM
+ * through the page frame in the entry.
  *
- * Locking: &godwit_chunk.access, for reading. Only one access at a time may be open in a
- * task: two of them could wait for each other's invalidations. Within it nothing may fault, allocate or
- * wait.
+ * Locking: &godwit_chunk.access, for reading. Only one access at a time may be open in a task:
+ * two of them could wait for each other's invalidations. Within it nothing may fault, allocate
+ * or wait.
  */
 #include <linux/highmem.h>
 #include <linux/mm.h>

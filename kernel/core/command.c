@@ -2,10 +2,11 @@
 /**
  * DOC: Commands
  *
- * Overview: the device at work. A command goes through memory page by page; each page is one access
- * (access.c), within which the translation is valid. Where there is none the device faults: the
- * fault is served (fault.c) and the access is made again, from where the command stood. So each byte
- * and each addition is done exactly once, whatever was taken away in between.
+ * Overview: the device at work. A command goes through memory page by page; each page is one
+ * access (access.c), within which the translation is valid. Where there is none the device
+ * faults: the fault is served (fault.c) and the access is made again, from where the command
+ * stood. So each byte and each addition is done exactly once, whatever was taken away in
+ * between.
  *
  * Bounded: an access that faults again and again for a second ends the command (-EBUSY). After
  * COMMAND_CALM tries it is served in place: who moves the page then no longer meets a device
@@ -15,8 +16,8 @@
  * VRAM, by its physical address. In private VRAM nobody but the device can be. The other commands
  * are as atomic as memcpy() is.
  *
- * Locking: none but that of the access. COPY reads and writes in two accesses, through a page of the
- * job: two open ones could wait for each other.
+ * Locking: none but that of the access. COPY reads and writes in two accesses, through a page
+ * of the job: two open ones could wait for each other.
  */
 #include <linux/atomic.h>
 #include <linux/mm.h>

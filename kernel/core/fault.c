@@ -6,14 +6,14 @@
  * allows to write. godwit_fault() brings the page to VRAM, or leaves it where it is, and sets
  * entries. The access is repeated then, by whoever made it: the entry may be gone again.
  *
- * What moves with the page that was touched: all of a huge page; otherwise what is in memory of an
- * aligned window of 64 KiB. What is mapped with it: pages of our VRAM in the same 2 MiB, and, within
- * the window, pages of RAM that would not move anyway (files), or all where the fault is
- * to be served in place. A page of RAM that could move is not mapped unasked: then the device
- * would never fault on it, and it would never move.
+ * What moves with the page that was touched, within its mapping: all of a huge page; otherwise
+ * what is in memory of an aligned window of 64 KiB. What is mapped with it: pages of our VRAM
+ * in the same 2 MiB, and, within the window, pages of RAM that would not move anyway (files),
+ * or all where the fault is to be served in place. A page of RAM that could move is not mapped
+ * unasked: then the device would never fault on it, and it would never move.
  *
- * A page that cannot move (pinned, locked, no room, somebody was faster) is mapped where it is, so
- * a fault always ends with an entry or with an error.
+ * A page that cannot move (pinned, locked, no room, somebody was faster) is mapped where it is,
+ * so a fault always ends with an entry or with an error.
  *
  * Two cases need a CPU's fault first, and get one from godwit_look() with "strangers":
  *
@@ -22,9 +22,9 @@
  *   home and is copied on write, and is then moved again.
  * - a page in the private VRAM of another device that is not to be moved from there.
  *
- * Ping-pong: two devices that use the same range take each other's pages for ever. When a chunk had
- * too many faults on pages of other devices within FAULT_PEER_PERIOD, its pages go to RAM, which
- * both devices map in place.
+ * Ping-pong: two devices that use the same range take each other's pages for ever. When a chunk
+ * had too many faults on pages of other devices within FAULT_PEER_PERIOD, its pages go to RAM,
+ * which both devices map in place.
  *
  * Locking: none is held on entry; takes &godwit_mirror.chunks_lock, mmap_lock and
  * &godwit_chunk.lock, one after the other.
@@ -167,6 +167,21 @@ static bool fault_ping_pong(struct fault_work *work)
 	return true;
 }
 
+/* Keeps a range within the mapping of the address: what is next to that is none of its business. */
+static void fault_clip(const struct fault_work *work, unsigned long *start, unsigned long *end)
+{
+	struct mm_struct *mm = work->mirror->mm;
+	struct vm_area_struct *vma;
+
+	mmap_read_lock(mm);
+	vma = vma_lookup(mm, work->fault->addr);
+	if (vma) {
+		*start = max(*start, vma->vm_start);
+		*end = min(*end, vma->vm_end);
+	}
+	mmap_read_unlock(mm);
+}
+
 /*
  * Decides what has to move for the page that was touched, and in which way. The answer may be
  * outdated when it is used; then another look follows.
@@ -192,7 +207,10 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 		work->move = !work->strangers;
 	} else if (fault_entry(work, pfn) & GODWIT_PTE_VRAM) {
 		work->move = false;
-	} else if ((pfn & HMM_PFN_VALID) && !(pfn & HMM_PFN_ERROR)) {
+	} else if (pfn & HMM_PFN_ERROR) {
+		/* The look with a fault says what is wrong. */
+		work->move = false;
+	} else if (pfn & HMM_PFN_VALID) {
 		struct page *page = hmm_pfn_to_page(pfn);
 
 		if (!godwit_page_is_zero(page)) {
@@ -206,6 +224,8 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 		}
 	}
 	mutex_unlock(&work->look.chunk->lock);
+	if (work->move)
+		fault_clip(work, start, end);
 	return 0;
 }
 
@@ -297,9 +317,9 @@ static void fault_tell(struct godwit_mirror *mirror, const struct godwit_fault *
  *
  * The calling task need not belong to the address space. It may not hold its mmap_lock.
  *
- * Return: 0, and an entry was set; it may be gone already. -EFAULT, nothing can be there. -EACCES,
- * it may not be written. -EBUSY, it kept changing for a second. -ESRCH, the address space has
- * ended, or the mirror was revoked. -EINTR, a fatal signal. -ENOMEM.
+ * Return: 0, and an entry was set; it may be gone already. -EFAULT, nothing can be there.
+ * -EACCES, it may not be written. -EBUSY, it kept changing for a second. -ESRCH, the address
+ * space has ended, or the mirror was revoked. -EINTR, a fatal signal. -ENOMEM.
  */
 int godwit_fault(struct godwit_mirror *mirror, struct godwit_fault *fault)
 {

@@ -11,12 +11,12 @@
  * syncobjs are signalled, waiters are woken, and the queue goes on with the next job.
  *
  * Bounded: jobs by GODWIT_QUEUE_JOBS, a job by its timeout, what it waits for by
- * GODWIT_JOB_TIMEOUT_MS. Between two looks at whether it may go on (godwit_job_poll()) a job serves
- * one fault, which takes seconds at the most.
+ * GODWIT_JOB_TIMEOUT_MS. Between two looks at whether it may go on (godwit_job_poll()) a job
+ * serves one fault, which takes seconds at the most.
  *
- * Stopping: with &godwit_queue.stopped set no job is accepted, and the thread ends those that it has,
- * with this error. godwit_device_unregister() does so after it let no call begin any more, so the
- * thread uses the driver's operations only while they are there, without holding
+ * Stopping: with &godwit_queue.stopped set no job is accepted, and the thread ends those that
+ * it has, with this error. godwit_device_unregister() does so after it let no call begin any
+ * more, so the thread uses the driver's operations only while they are there, without holding
  * drm_dev_enter(), which it would have to hold against all DRM devices.
  *
  * Locking: &godwit_client.lock, held to make and to stop the thread, is outside of
@@ -116,8 +116,8 @@ static int queue_thread(void *data)
 	struct godwit_job *job;
 
 	for (;;) {
-		wait_event_idle(queue->wake, kthread_should_stop() ||
-					     !list_empty_careful(&queue->pending));
+		wait_event_idle(queue->wake,
+				kthread_should_stop() || !list_empty_careful(&queue->pending));
 		job = queue_next(queue);
 		if (job)
 			queue_play(queue, job);
@@ -158,8 +158,8 @@ static struct godwit_queue *queue_get(struct godwit_client *client)
 	queue = client->queue;
 	if (!queue) {
 		queue = queue_create(client);
-		/* Pairs with the dependency in godwit_wait_ioctl(), which has no lock. */
 		if (!IS_ERR(queue))
+			/* Pairs with the dependency in godwit_wait_ioctl(), which has no lock. */
 			smp_store_release(&client->queue, queue);
 	}
 	mutex_unlock(&client->lock);

@@ -40,7 +40,7 @@ struct godwit_queue {
 	u64 last;
 	/** @stopped: 0, or the negative errno that all jobs end with. Never unset. */
 	int stopped;
-	/** @wake: the thread waits here for jobs, and a command that never ends for being stopped. */
+	/** @wake: the thread waits here for jobs, a command that never ends for being stopped. */
 	wait_queue_head_t wake;
 	/** @ended: whoever waits for a job waits here. */
 	wait_queue_head_t ended;

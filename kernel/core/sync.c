@@ -4,18 +4,19 @@
  *
  * Overview: DRM syncobjs before and after a job.
  *
- * After: a job takes page faults, for which it needs mmap_lock and memory. Nothing in the kernel
- * may wait for such a job: reclaim waits for fences, and the job may wait for reclaim. So no fence
- * of a job is ever to be seen before it is signalled (docs/decisions/0007-signalled-fences-only.md).
- * When the job has ended, its fence is made, given the error, signalled, and only then
- * put into the syncobjs. Whoever waits for a syncobj before that waits for a fence to be there
- * (DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT), which only user space can.
+ * After: a job takes page faults, for which it needs mmap_lock and memory. Nothing in the
+ * kernel may wait for such a job: reclaim waits for fences, and the job may wait for reclaim.
+ * So no fence of a job is ever to be seen before it is signalled
+ * (docs/decisions/0007-signalled-fences-only.md). When the job has ended, its fence is made,
+ * given the error, signalled, and only then put into the syncobjs. Whoever waits for a syncobj
+ * before that waits for a fence to be there (DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT), which
+ * only user space can.
  *
- * Before: what a syncobj has at submission is waited for. Where it has nothing yet, the job waits
- * until something is there; our own jobs are the usual case, see above. DRM tells nobody outside of
- * it of a new fence, so syncobjs are looked at every SYNC_PAUSE; for fences of our own
- * jobs there is sync_published. All in all a job waits for GODWIT_JOB_TIMEOUT_MS at most. An error of
- * what is waited for does not keep the job from running.
+ * Before: what a syncobj has at submission is waited for. Where it has nothing yet, the job
+ * waits until something is there; our own jobs are the usual case, see above. DRM tells nobody
+ * outside of it of a new fence, so syncobjs are looked at every SYNC_PAUSE; for fences of our
+ * own jobs there is sync_published. All in all a job waits for GODWIT_JOB_TIMEOUT_MS at most.
+ * An error of what is waited for does not keep the job from running.
  *
  * Locking: none of ours. sync_published has the lock of a wait queue, innermost.
  */

@@ -2,17 +2,19 @@
 /**
  * DOC: Views
  *
- * Overview: a view shows a range of addresses as the device sees them, to whoever maps its dma-buf:
- * programs, and drivers that import by mapping (Mesa's lavapipe). The MMU of the CPU plays the
- * device's: its page table entries are copies of entries of the device's page table, as those
- * in the TLB of a GPU are. Touching a view is a fault of the device, and brings the page to VRAM.
+ * Overview: a view shows a range of addresses as the device sees them, to whoever maps its
+ * dma-buf: programs, and drivers that import by mapping (Mesa's lavapipe). The MMU of the CPU
+ * plays the device's: its page table entries are copies of entries of the device's page table,
+ * as those in the TLB of a GPU are. Touching a view is a fault of the device, and brings the
+ * page to VRAM.
  *
- * A fault of a view, view_fault(): within godwit_chunk_access_begin() valid entries are copied into the
- * mapping. If there is none for the address, the lock of the mapping's mm is dropped,
- * godwit_fault() makes one under the lock of the memory's mm (which may be the same one, or that of
- * another process), and the access is repeated. One that is repeated and finds its entry gone
- * again is served in place: it no longer insists on VRAM, so two sides that touch the same
- * page by turns come to share it in RAM for a while, instead of taking it from each other for ever.
+ * A fault of a view, view_fault(): within godwit_chunk_access_begin() valid entries are copied
+ * into the mapping. If there is none for the address, the lock of the mapping's mm is dropped,
+ * godwit_fault() makes one under the lock of the memory's mm (which may be the same one, or
+ * that of another process), and the access is repeated. One that is repeated and finds its
+ * entry gone again is served in place: it no longer insists on VRAM, so two sides that touch
+ * the same page by turns come to share it in RAM for a while, instead of taking it from each
+ * other for ever.
  *
  * An invalidation (chunk.c) clears the entries of the device's page table, waits for accesses, so
  * that nobody who found one valid is still copying it, and then zaps the views of the range
@@ -21,16 +23,16 @@
  * Writing through an entry that allows only reading: the kernel asks view_mkwrite(), which drops
  * the entry; the access is repeated and faults.
  *
- * What a process sees: SIGBUS where nothing is mapped any more, where it may not be read, or, for
- * stores, not be written; after the memory's process has ended; after the device is gone. Callers in
- * the kernel that cannot repeat a fault get an error where no entry is there.
+ * What a process sees: SIGBUS where nothing is mapped any more, where it may not be read, or,
+ * for stores, not be written; after the memory's process has ended; after the device is gone.
+ * Callers in the kernel that cannot repeat a fault get an error where no entry is there.
  *
  * Locking: mmap_lock of the mapping's mm -> &godwit_chunk.access (reading) -> page table locks.
- * Page tables are allocated within it, without reclaim, since reclaim calls notifiers that
- * wait for the access to end. &godwit_mirror.views_lock protects &godwit_mirror.views: read in
- * notifiers, inside &godwit_chunk.lock, across the zap; written when a view comes and goes, with no
- * lock held and nothing allocated. &godwit_device.views_lock protects &godwit_device.views:
- * outermost, outside the locks of chunks.
+ * Page tables are allocated within it, without reclaim, since reclaim calls notifiers that wait
+ * for the access to end. &godwit_mirror.views_lock protects &godwit_mirror.views: read in
+ * notifiers, inside &godwit_chunk.lock, across the zap; written when a view comes and goes,
+ * with no lock held and nothing allocated. &godwit_device.views_lock protects
+ * &godwit_device.views: outermost, outside the locks of chunks.
  */
 #include <linux/dma-buf.h>
 #include <linux/mm.h>
@@ -63,7 +65,9 @@ static unsigned long view_address(const struct godwit_view *view,
 static pgprot_t view_prot(const struct vm_area_struct *vma, u64 pte)
 {
 	/* The prot of the VMA itself is without writing, since there is a view_mkwrite(). */
-	return vm_get_page_prot(pte & GODWIT_PTE_WRITE ? vma->vm_flags : vma->vm_flags & ~VM_WRITE);
+	if (pte & GODWIT_PTE_WRITE)
+		return vm_get_page_prot(vma->vm_flags);
+	return vm_get_page_prot(vma->vm_flags & ~VM_WRITE);
 }
 
 static unsigned long view_pfn(struct godwit_device *gdev, u64 pte)
@@ -74,8 +78,8 @@ static unsigned long view_pfn(struct godwit_device *gdev, u64 pte)
 }
 
 /*
- * Copies entries for the addresses around @at, which are in one chunk. Return: VM_FAULT_NOPAGE, or 0
- * where there is none for @at.
+ * Copies entries for the addresses around @at, which are in one chunk. Return: VM_FAULT_NOPAGE,
+ * or 0 where there is none for @at.
  */
 static vm_fault_t view_copy(struct godwit_view *view, struct vm_area_struct *vma,
 			    struct godwit_chunk *chunk, unsigned long at, bool write)

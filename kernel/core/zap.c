@@ -2,8 +2,8 @@
 /**
  * DOC: Zaps
  *
- * Overview: takes translations out of views, as a command to the MMU of a GPU would. An MMU notifier
- * hands the command to a thread of the device and waits for it.
+ * Overview: takes translations out of views, as a command to the MMU of a GPU would. An MMU
+ * notifier hands the command to a thread of the device and waits for it.
  *
  * Why a thread: to take page table entries away, the kernel calls MMU notifiers itself. In the
  * notifier's own task this would be a notifier inside a notifier, which lockdep reports, and with
@@ -16,12 +16,13 @@
  * which no device of ours ever has a translation. So in this thread chunk_invalidate() returns at
  * once (godwit_zap_is_current()).
  *
- * Waiting ends: the thread takes &address_space.i_mmap_rwsem of a view for reading and page table
- * locks. Nobody who holds these waits for a notifier of ours. The exception is mm_take_all_locks(),
- * which a process runs when it registers its first notifier of a kind (KVM, RDMA): it holds the
- * rwsem of one mapping for writing while it waits for another. That a truncation of a file that the
- * device has mapped, and a view of it, meet this, is a deadlock that cannot be avoided from a
- * module; the kernel's own callers of unmap_mapping_range() in notifiers have it as well.
+ * Waiting ends: the thread takes &address_space.i_mmap_rwsem of a view for reading and page
+ * table locks. Nobody who holds these waits for a notifier of ours. The exception is
+ * mm_take_all_locks(), which a process runs when it registers its first notifier of a kind
+ * (KVM, RDMA): it holds the rwsem of one mapping for writing while it waits for another. That a
+ * truncation of a file that the device has mapped, and a view of it, meet this, is a deadlock
+ * that cannot be avoided from a module; the kernel's own callers of unmap_mapping_range() in
+ * notifiers have it as well.
  *
  * Locking: &godwit_zapper.lock, a spinlock, innermost; taken in MMU notifiers.
  */
@@ -68,8 +69,8 @@ static int zap_thread(void *data)
 	while (!kthread_should_stop()) {
 		struct zap_command *command = NULL;
 
-		wait_event_idle(zapper->wake, kthread_should_stop() ||
-					      (command = zap_next(zapper)));
+		wait_event_idle(zapper->wake,
+				(command = zap_next(zapper)) || kthread_should_stop());
 		if (!command)
 			continue;
 		unmap_mapping_range(command->mapping, command->start, command->length, 1);
