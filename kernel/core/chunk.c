@@ -10,19 +10,22 @@
  * migrations included:
  *
  * 1. bump the sequence: whoever is between godwit_look()'s read_begin and read_retry begins
- * again; 2. bump the generation words of watched ranges (watch.c); 3. clear the entries; 4.
- * wait until the device has ended all accesses that began with one of them.
+ *    again;
+ * 2. bump the generation words of watched ranges (watch.c);
+ * 3. clear the entries;
+ * 4. wait until the device has ended all accesses that began with one of them;
+ * 5. take the translations that were made from them out of views (view.c), and wait for that.
  *
  * All under the lock of the chunk. An invalidation that finds nothing to clear may have come
- * while another one is at 4; the lock makes it wait. Without that, writes of the device would
- * be lost.
+ * while another one is at 4 or 5; the lock makes it wait. Without that, writes of the device
+ * would be lost.
  *
  * Where the caller cannot wait (the OOM reaper), locks are tried; if one is taken, or the
  * device would have to be waited for, the answer is no, no entry is changed, and the kernel
  * comes back later.
  *
  * Locking: mmap_lock, i_mmap_rwsem, anon_vma and folio locks, reclaim -> &godwit_chunk.lock ->
- * &godwit_chunk.access -> &godwit_client.ring_lock.
+ * &godwit_chunk.access, &godwit_mirror.views_lock -> &godwit_client.ring_lock.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
@@ -33,7 +36,9 @@
 #include "event.h"
 #include "mirror.h"
 #include "trace.h"
+#include "view.h"
 #include "watch.h"
+#include "zap.h"
 
 /*
  * Clears entries, and waits until the device has ended all accesses that began with one of
@@ -52,7 +57,9 @@ static int chunk_clear(struct godwit_chunk *chunk, unsigned long start, unsigned
 	if (!blockable) {
 		if (!godwit_ptable_valid(&chunk->table, first, last))
 			return 0;
-		if (ops->invalidate || !down_write_trylock(&chunk->access))
+		if (ops->invalidate || godwit_view_any(mirror, start, end))
+			return -EAGAIN;
+		if (!down_write_trylock(&chunk->access))
 			return -EAGAIN;
 		count = godwit_ptable_clear(&chunk->table, first, last);
 		up_write(&chunk->access);
@@ -64,6 +71,7 @@ static int chunk_clear(struct godwit_chunk *chunk, unsigned long start, unsigned
 		return 0;
 	down_write(&chunk->access);
 	up_write(&chunk->access);
+	godwit_view_zap(mirror, start, end);
 	if (ops->invalidate)
 		ops->invalidate(mirror->gdev, mirror->id, start, end);
 	return count;
@@ -85,6 +93,9 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 	struct godwit_mirror *mirror = chunk->mirror;
 	int count;
 
+	/* The range is a mapping of a view, and whoever waits for it may hold our lock (zap.c). */
+	if (godwit_zap_is_current())
+		return true;
 	end = PAGE_ALIGN(end + 1);
 	if (blockable)
 		mutex_lock(&chunk->lock);
@@ -166,6 +177,17 @@ struct godwit_chunk *godwit_chunk_get(struct godwit_mirror *mirror, unsigned lon
 }
 
 /**
+ * godwit_chunk_revoke() - the device loses its translations of a chunk.
+ * @chunk: the chunk, of a mirror that gives no new ones.
+ */
+void godwit_chunk_revoke(struct godwit_chunk *chunk)
+{
+	mutex_lock(&chunk->lock);
+	chunk_clear(chunk, chunk->start, chunk->start + GODWIT_CHUNK_SIZE, true);
+	mutex_unlock(&chunk->lock);
+}
+
+/**
  * godwit_chunk_destroy() - free a chunk.
  * @chunk: nobody uses it any more, and the device ended its accesses. Waits for notifiers.
  */
@@ -173,9 +195,7 @@ void godwit_chunk_destroy(struct godwit_chunk *chunk)
 {
 	mmu_interval_notifier_remove(&chunk->notifier);
 	/* No notifier comes any more; entries are marked dirty like any that are cleared. */
-	mutex_lock(&chunk->lock);
-	chunk_clear(chunk, chunk->start, chunk->start + GODWIT_CHUNK_SIZE, true);
-	mutex_unlock(&chunk->lock);
+	godwit_chunk_revoke(chunk);
 	godwit_ptable_fini(&chunk->table);
 	mutex_destroy(&chunk->lock);
 	kfree(chunk);

@@ -44,6 +44,7 @@ struct godwit_chunk {
 };
 
 struct godwit_chunk *godwit_chunk_get(struct godwit_mirror *mirror, unsigned long addr);
+void godwit_chunk_revoke(struct godwit_chunk *chunk);
 void godwit_chunk_destroy(struct godwit_chunk *chunk);
 int godwit_chunk_leaf(struct godwit_chunk *chunk, unsigned long addr);
 

@@ -16,6 +16,7 @@
 #include "device.h"
 #include "event.h"
 #include "mirror.h"
+#include "queue.h"
 
 /**
  * godwit_client_open() - somebody opened the render node.
@@ -55,6 +56,7 @@ void godwit_client_close(struct drm_device *drm, struct drm_file *file)
 {
 	struct godwit_client *client = file->driver_priv;
 
+	godwit_queue_destroy(client);
 	godwit_mirror_detach_all(client);
 	godwit_ring_close(client);
 	godwit_client_put(client);

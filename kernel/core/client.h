@@ -2,6 +2,7 @@
 #ifndef _GODWIT_CLIENT_H_
 #define _GODWIT_CLIENT_H_
 
+#include <linux/atomic.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
 #include <linux/refcount.h>
@@ -12,6 +13,7 @@
 struct drm_device;
 struct drm_file;
 struct godwit_device;
+struct godwit_queue;
 struct godwit_ring;
 
 /**
@@ -30,10 +32,18 @@ struct godwit_client {
 	/** @stats: its counters. */
 	struct godwit_stats stats;
 
-	/** @lock: protects @mirrors. Outermost; held across attaching and detaching. */
+	/** @views: how many there are. */
+	atomic_t views;
+
+	/**
+	 * @lock: protects @mirrors and @queue. Outermost; held across attaching and detaching,
+	 * and across stopping the queue.
+	 */
 	struct mutex lock;
 	/** @mirrors: address spaces that use this descriptor. */
 	struct list_head mirrors;
+	/** @queue: made by the first job, stays to the end; or NULL. */
+	struct godwit_queue *queue;
 
 	/** @ring_lock: protects @ring; innermost, taken anywhere, interrupts off. */
 	spinlock_t ring_lock;

@@ -8,7 +8,8 @@
  *
  * 1. drm_dev_unplug(): new calls get -ENODEV, running ones have ended when it returns;
  * 2. VRAM is closed: nobody can take a frame;
- * 3. all mirrors lose their translations, and can get no new ones (that takes a call);
+ * 3. jobs are ended; all mirrors lose their translations, and can get no new ones (that takes a
+ *    call, or a view, which is revoked);
  * 4. everything is brought home; what the device cannot give is poisoned;
  * 5. the page map is taken away, which waits for pages that somebody still holds;
  * 6. the driver's operations are replaced by ones that do nothing.
@@ -31,7 +32,10 @@
 #include "device.h"
 #include "event.h"
 #include "evict.h"
+#include "job.h"
 #include "mirror.h"
+#include "queue.h"
+#include "view.h"
 
 static DEFINE_IDA(device_ids);
 static atomic64_t device_generation;
@@ -79,6 +83,8 @@ static int device_init(struct godwit_device *gdev, const struct godwit_device_de
 		return -EINVAL;
 	gdev->desc.driver = gdev->driver;
 	gdev->desc.name = gdev->name;
+	mutex_init(&gdev->views_lock);
+	INIT_LIST_HEAD(&gdev->views);
 	xa_init_flags(&gdev->clients, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);
 	gdev->generation = atomic64_inc_return(&device_generation);
 
@@ -95,7 +101,13 @@ static int device_init(struct godwit_device *gdev, const struct godwit_device_de
 	ret = drmm_add_action_or_reset(&gdev->drm, device_release_tables, NULL);
 	if (ret)
 		return ret;
-	return godwit_pagemap_init(gdev);
+	ret = godwit_pagemap_init(gdev);
+	if (ret || !gdev->ops->cpu_pfn)
+		return ret;
+	ret = godwit_zapper_start(&gdev->zapper, gdev->id);
+	if (ret)
+		godwit_pagemap_fini(gdev);
+	return ret;
 }
 
 struct godwit_device *godwit_device_register(struct device *parent,
@@ -123,6 +135,7 @@ struct godwit_device *godwit_device_register(struct device *parent,
 	return gdev;
 
 err_pagemap:
+	godwit_zapper_stop(&gdev->zapper);
 	godwit_pagemap_fini(gdev);
 err_put:
 	drm_dev_put(&gdev->drm);
@@ -147,6 +160,7 @@ static void device_detach_clients(struct godwit_device *gdev)
 				return;
 			continue;
 		}
+		godwit_queue_stop(client, -ENODEV);
 		godwit_mirror_detach_all(client);
 		godwit_client_put(client);
 	}
@@ -159,8 +173,10 @@ void godwit_device_unregister(struct godwit_device *gdev)
 	drm_dev_unplug(&gdev->drm);
 	godwit_vram_close(&gdev->vram);
 	device_detach_clients(gdev);
+	godwit_view_revoke_all(gdev);
 	if (godwit_device_migrates(gdev))
 		godwit_evict_unplug(gdev);
+	godwit_zapper_stop(&gdev->zapper);
 	godwit_pagemap_fini(gdev);
 	WRITE_ONCE(gdev->ops, &device_gone_ops);
 	drm_dev_put(&gdev->drm);
@@ -185,6 +201,10 @@ u64 godwit_device_capabilities(const struct godwit_device *gdev)
 		caps |= GODWIT_CAP_MIGRATE;
 	if (godwit_device_huge(gdev))
 		caps |= GODWIT_CAP_HUGE;
+	if (gdev->ops->cpu_address)
+		caps |= GODWIT_CAP_EXECUTE;
+	if (gdev->ops->cpu_pfn)
+		caps |= GODWIT_CAP_VIEW;
 	return caps;
 }
 
@@ -228,6 +248,12 @@ static int query_limits(struct drm_godwit_query *args)
 	/* What is 0 goes with a capability that the device does not have. */
 	struct drm_godwit_limits limits = {
 		.max_range = GODWIT_MAX_RANGE,
+		.max_commands = GODWIT_JOB_COMMANDS,
+		.max_syncs = GODWIT_JOB_SYNCS,
+		.max_jobs = GODWIT_QUEUE_JOBS,
+		.max_inline = GODWIT_JOB_INLINE,
+		.max_timeout_ms = GODWIT_JOB_TIMEOUT_MS,
+		.max_views = GODWIT_VIEW_MAX,
 		.max_ring_records = GODWIT_RING_MAX,
 		.max_watches = GODWIT_RING_WORDS,
 	};

@@ -13,6 +13,7 @@
 #include "pagemap.h"
 #include "stats.h"
 #include "vram.h"
+#include "zap.h"
 
 #ifndef CONFIG_64BIT
 #error "godwit needs a 64-bit kernel: it reaches all RAM through the direct map"
@@ -50,6 +51,12 @@ struct godwit_device {
 	struct xarray clients;
 	/** @next_client: for @clients. */
 	u32 next_client;
+	/** @views_lock: protects @views. Outermost. */
+	struct mutex views_lock;
+	/** @views: &struct godwit_view of all clients. */
+	struct list_head views;
+	/** @zapper: takes translations out of views. */
+	struct godwit_zapper zapper;
 	/** @next_mirror: id of the next mirror. */
 	atomic_t next_mirror;
 };

@@ -12,12 +12,15 @@
  * table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
  * space), client (an open render node), look (reading page tables), home (to RAM), evict,
  * migrate, residency, discard, event and watch (what the process can see without a call),
- * stats, debugfs, trace, device (registration), drv (this file: the calls).
+ * fault (of the device), access, command, sync, job and queue (the device at work), view and zap
+ * (what the device sees, for others to see), stats, debugfs, trace, device (registration), drv
+ * (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *
  * &godwit_client.lock -> &godwit_mirror.chunks_lock -> mmap_lock -> folio locks, locks of the
- * reverse map -> &godwit_chunk.lock -> &godwit_chunk.access -> &godwit_mirror.watch_lock ->
+ * reverse map -> &godwit_chunk.lock -> &godwit_chunk.access -> &godwit_mirror.views_lock ->
+ * &godwit_zapper.lock -> &godwit_mirror.watch_lock ->
  * &godwit_vram.lock -> &godwit_client.ring_lock.
  */
 #include <linux/mm.h>
@@ -40,8 +43,10 @@
 #include "evict.h"
 #include "migrate.h"
 #include "mirror.h"
+#include "queue.h"
 #include "residency.h"
 #include "stats.h"
+#include "view.h"
 #include "watch.h"
 
 /* Declared in the interface, not there yet; QUERY's capabilities say so. */
@@ -60,9 +65,9 @@ static const struct drm_ioctl_desc drv_ioctls[] = {
 	DRV_IOCTL(ADVISE, drv_unsupported_ioctl),
 	DRV_IOCTL(DISCARD, godwit_discard_ioctl),
 	DRV_IOCTL(RESIDENCY, godwit_residency_ioctl),
-	DRV_IOCTL(EXECUTE, drv_unsupported_ioctl),
-	DRV_IOCTL(WAIT, drv_unsupported_ioctl),
-	DRV_IOCTL(VIEW, drv_unsupported_ioctl),
+	DRV_IOCTL(EXECUTE, godwit_execute_ioctl),
+	DRV_IOCTL(WAIT, godwit_wait_ioctl),
+	DRV_IOCTL(VIEW, godwit_view_ioctl),
 	DRV_IOCTL(EXPORT, drv_unsupported_ioctl),
 	DRV_IOCTL(PIN, drv_unsupported_ioctl),
 	DRV_IOCTL(UNPIN, drv_unsupported_ioctl),
@@ -96,6 +101,18 @@ static int drv_check_tail(unsigned int cmd, unsigned long arg)
 	return ret ? 0 : -E2BIG;
 }
 
+/*
+ * Calls that wait for jobs hold the device only for as long as they use it: what drm_dev_enter()
+ * holds is held against all DRM devices.
+ */
+static bool drv_enters(unsigned int cmd)
+{
+	unsigned int nr = DRM_IOCTL_NR(cmd);
+
+	return nr != DRM_COMMAND_BASE + DRM_GODWIT_EXECUTE &&
+	       nr != DRM_COMMAND_BASE + DRM_GODWIT_WAIT;
+}
+
 static long drv_unlocked_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
 	struct drm_file *file = filp->private_data;
@@ -106,6 +123,8 @@ static long drv_unlocked_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 	ret = drv_check_tail(cmd, arg);
 	if (ret)
 		return ret;
+	if (!drv_enters(cmd))
+		return drm_ioctl(filp, cmd, arg);
 	/* Keeps the device's driver there for the whole call. */
 	if (!drm_dev_enter(drm, &idx))
 		return -ENODEV;

@@ -60,6 +60,8 @@ static struct godwit_mirror *mirror_create(struct godwit_client *client)
 	xa_init(&mirror->chunks);
 	spin_lock_init(&mirror->watch_lock);
 	INIT_LIST_HEAD(&mirror->watches);
+	init_rwsem(&mirror->views_lock);
+	INIT_LIST_HEAD(&mirror->views);
 	godwit_stat_add(mirror->gdev, client, GODWIT_STAT_MIRRORS, 1);
 	return mirror;
 }
@@ -124,6 +126,21 @@ void godwit_mirror_put(struct godwit_mirror *mirror)
 }
 
 /**
+ * godwit_mirror_revoke() - the device loses all its translations, and gets no new ones.
+ * @mirror: a mirror that jobs or views may still refer to; no lock of a chunk is held.
+ */
+void godwit_mirror_revoke(struct godwit_mirror *mirror)
+{
+	struct godwit_chunk *chunk;
+	unsigned long index;
+
+	/* Before the locks of the chunks: whoever sets an entry looks at it with the lock. */
+	WRITE_ONCE(mirror->revoked, true);
+	xa_for_each(&mirror->chunks, index, chunk)
+		godwit_chunk_revoke(chunk);
+}
+
+/**
  * godwit_mirror_detach_all() - the descriptor is closed.
  * @client: the client.
  */
@@ -148,6 +165,7 @@ static int mirror_detach(struct godwit_client *client, u32 *id)
 	if (mirror) {
 		*id = mirror->id;
 		list_del_init(&mirror->link);
+		godwit_mirror_revoke(mirror);
 		godwit_mirror_put(mirror);
 	}
 	mutex_unlock(&client->lock);

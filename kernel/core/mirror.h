@@ -5,6 +5,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 #include <linux/spinlock.h>
 #include <linux/xarray.h>
 
@@ -34,6 +35,8 @@ struct godwit_mirror {
 	u32 id;
 	/** @dead: the address space has ended. Set in the notifier, never unset. */
 	bool dead;
+	/** @revoked: the device may have no translation any more. Never unset. */
+	bool revoked;
 	/** @chunks_lock: held to add to @chunks. Outside mmap_lock. */
 	struct mutex chunks_lock;
 	/**
@@ -45,10 +48,15 @@ struct godwit_mirror {
 	spinlock_t watch_lock;
 	/** @watches: &struct godwit_watch of this address space. */
 	struct list_head watches;
+	/** @views_lock: protects @views. Inside &godwit_chunk.lock; see view.c. */
+	struct rw_semaphore views_lock;
+	/** @views: &struct godwit_view of this address space; each has a reference. */
+	struct list_head views;
 };
 
 struct godwit_mirror *godwit_mirror_get(struct godwit_client *client);
 void godwit_mirror_put(struct godwit_mirror *mirror);
+void godwit_mirror_revoke(struct godwit_mirror *mirror);
 void godwit_mirror_detach_all(struct godwit_client *client);
 
 int godwit_attach_ioctl(struct drm_device *drm, void *data, struct drm_file *file);

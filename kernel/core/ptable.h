@@ -11,7 +11,7 @@
 #define GODWIT_LEAF_ENTRIES	(GODWIT_LEAF_SIZE >> PAGE_SHIFT)
 #define GODWIT_TABLE_LEAVES	16
 
-/* An entry: flags, and a page frame number. */
+/* An entry: flags, and a page frame number, or, in our VRAM, the number of the frame. */
 #define GODWIT_PTE_VALID	BIT_ULL(0)
 #define GODWIT_PTE_WRITE	BIT_ULL(1)
 #define GODWIT_PTE_VRAM		BIT_ULL(2)

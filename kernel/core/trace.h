@@ -137,6 +137,62 @@ TRACE_EVENT(godwit_invalidate,
 		  __entry->pages)
 );
 
+/**
+ * godwit_fault - the device faulted, and it was served, or not
+ */
+TRACE_EVENT(godwit_fault,
+	TP_PROTO(struct godwit_mirror *mirror, unsigned int cause, unsigned long addr, bool write,
+		 unsigned long moved, unsigned long mapped, int ret),
+	TP_ARGS(mirror, cause, addr, write, moved, mapped, ret),
+	TP_STRUCT__entry(
+		__field(u32, device)
+		__field(u32, mirror)
+		__field(unsigned int, cause)
+		__field(unsigned long, addr)
+		__field(bool, write)
+		__field(unsigned long, moved)
+		__field(unsigned long, mapped)
+		__field(int, ret)
+	),
+	TP_fast_assign(
+		__entry->device = mirror->gdev->id;
+		__entry->mirror = mirror->id;
+		__entry->cause = cause;
+		__entry->addr = addr;
+		__entry->write = write;
+		__entry->moved = moved;
+		__entry->mapped = mapped;
+		__entry->ret = ret;
+	),
+	TP_printk("device=%u mirror=%u cause=%s addr=%#lx write=%d moved=%lu mapped=%lu ret=%d",
+		  __entry->device, __entry->mirror, godwit_show_cause(__entry->cause),
+		  __entry->addr, __entry->write, __entry->moved, __entry->mapped, __entry->ret)
+);
+
+/**
+ * godwit_job - a job of the queue ended
+ */
+TRACE_EVENT(godwit_job,
+	TP_PROTO(struct godwit_mirror *mirror, u64 job, unsigned int commands, int status),
+	TP_ARGS(mirror, job, commands, status),
+	TP_STRUCT__entry(
+		__field(u32, device)
+		__field(u32, mirror)
+		__field(u64, job)
+		__field(unsigned int, commands)
+		__field(int, status)
+	),
+	TP_fast_assign(
+		__entry->device = mirror->gdev->id;
+		__entry->mirror = mirror->id;
+		__entry->job = job;
+		__entry->commands = commands;
+		__entry->status = status;
+	),
+	TP_printk("device=%u mirror=%u job=%llu commands=%u status=%d", __entry->device,
+		  __entry->mirror, __entry->job, __entry->commands, __entry->status)
+);
+
 #endif /* _GODWIT_TRACE_H_ */
 
 #undef TRACE_INCLUDE_PATH

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// CPU threads, the device's queue and views increment the same counters while pages migrate, are evicted and shared with
+// children. Each side counts what it did, and in the end nothing may be missing.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "tests/kernel/jobs.h"
+#include "tests/kernel/views.h"
+
+namespace godwit::guest {
+namespace {
+
+using Counter = std::atomic<uint64_t>;
+static_assert(sizeof(Counter) == 8 && Counter::is_always_lock_free);
+
+constexpr size_t kPages = 24;
+constexpr size_t kStride = 1024;  // bytes from one counter to the next
+
+class Counters {
+ public:
+  explicit Counters(uint8_t* data, size_t bytes) : data_(data), count_(bytes / kStride) {}
+  Counter& at(size_t i) const { return *reinterpret_cast<Counter*>(data_ + i * kStride); }
+  size_t count() const { return count_; }
+  void increment(unsigned rounds) const {
+    for (unsigned round = 0; round < rounds; ++round) {
+      for (size_t i = 0; i < count_; ++i) at((i * 7 + round) % count_).fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+
+ private:
+  uint8_t* data_;
+  size_t count_;
+};
+
+struct Sides {
+  const char* name;
+  Memory::Kind kind;
+  unsigned cpu, views, jobs;  // how many of each side
+  unsigned rounds;
+};
+
+class CountersTest : public DeviceTest, public ::testing::WithParamInterface<Sides> {};
+
+INSTANTIATE_TEST_SUITE_P(
+    Mixed, CountersTest,
+    ::testing::Values(Sides{"CpuAndQueue", Memory::kAnonymous, 2, 0, 1, 400},
+                      Sides{"CpuAndViews", Memory::kAnonymous, 2, 2, 0, 400},
+                      Sides{"AllOfThem", Memory::kAnonymous, 2, 2, 2, 300},
+                      Sides{"AllOnHugePages", Memory::kHugePages, 2, 2, 2, 150},
+                      Sides{"AllOnSharedMemory", Memory::kShared, 2, 2, 2, 300}),
+    [](const auto& each) { return std::string(each.param.name); });
+
+void fork_and_exit() {
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  int status = 0;
+  if (child > 0) waitpid(child, &status, 0);
+}
+
+TEST_P(CountersTest, NoIncrementIsLost) {
+  const Sides& setup = GetParam();
+  Memory memory(kHuge, setup.kind);
+  const size_t bytes = kPages * kPage;
+  const Counters counters(memory.data(), bytes);
+  std::atomic<bool> stop{false};
+  std::atomic<unsigned> failed{0};
+  std::atomic<uint64_t> disturbances{0};
+  std::vector<std::thread> sides, others;
+
+  for (unsigned i = 0; i < setup.cpu; ++i) sides.emplace_back([&] { counters.increment(setup.rounds); });
+  for (unsigned i = 0; i < setup.views; ++i) {
+    sides.emplace_back([&, i] {
+      View view(gpu_, memory, i % 2 ? GODWIT_VIEW_IN_PLACE : 0);
+      Counters(view.data(), bytes).increment(setup.rounds);
+    });
+  }
+  for (unsigned i = 0; i < setup.jobs; ++i) {
+    sides.emplace_back([&, i] {
+      Device own;  // a queue of its own, so two of them run at once
+      const uint32_t flags = i % 2 ? GODWIT_COMMAND_IN_PLACE : 0;
+      for (unsigned round = 0; round < setup.rounds; round += 10) {
+        Commands commands;
+        for (unsigned n = 0; n < 10; ++n) {
+          for (size_t c = 0; c < counters.count(); ++c) commands.push_back(op::add(&counters.at(c), 8, 1, flags));
+        }
+        const Done done = execute(own, commands, 60000);
+        if (!done.ok()) {
+          ++failed;
+          ADD_FAILURE() << done.error << " " << done.status;
+          return;
+        }
+      }
+    });
+  }
+  auto disturb = [&](auto body) {
+    others.emplace_back([&, body] {
+      while (!stop) {
+        body();
+        ++disturbances;
+      }
+    });
+  };
+  disturb([&] {
+    gpu_.to_vram(memory.data(), memory.size());
+    gpu_.to_ram(memory.data(), memory.size() / 2);
+  });
+  disturb([&] { gpu_.evict(GODWIT_EVICT_DEVICE); });
+  disturb([&] { gpu_.to_vram(memory.page(3), 7 * kPage, GODWIT_MIGRATE_SMALL); });
+  disturb(fork_and_exit);
+  for (std::thread& side : sides) side.join();
+  stop = true;
+  for (std::thread& other : others) other.join();
+
+  const uint64_t expected = uint64_t{setup.rounds} * (setup.cpu + setup.views + setup.jobs);
+  uint64_t lost = 0;
+  for (size_t i = 0; i < counters.count(); ++i) {
+    EXPECT_EQ(counters.at(i).load(), expected) << "counter " << i;
+    lost += expected - counters.at(i).load();
+  }
+  EXPECT_EQ(lost, 0u);
+  EXPECT_EQ(failed, 0u);
+  printf("%s: %llu increments, %llu disturbances, %llu device faults, %llu CPU faults, %llu invalidations\n",
+         setup.name, static_cast<unsigned long long>(expected * counters.count()),
+         static_cast<unsigned long long>(disturbances.load()),
+         static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_DEVICE_FAULTS, true)),
+         static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_CPU_FAULTS, true)),
+         static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_INVALIDATIONS, true)));
+}
+
+// A view in another process is one more side.
+TEST_F(DeviceTest, ViewInAnotherProcessLosesNoIncrement) {
+  Memory memory(kPages * kPage);
+  const Counters counters(memory.data(), memory.size());
+  const int fd = make_view(gpu_, memory.data(), memory.size());
+  ASSERT_GE(fd, 0);
+  constexpr unsigned kRounds = 300;
+  const pid_t child = fork();
+  if (child == 0) {
+    View view(fd, memory.size());
+    Counters(view.data(), view.size()).increment(kRounds);
+    _exit(::testing::Test::HasFailure() ? 1 : 0);
+  }
+  counters.increment(kRounds);
+  int status = -1;
+  waitpid(child, &status, 0);
+  EXPECT_TRUE(exited_well(status)) << status;
+  for (size_t i = 0; i < counters.count(); ++i) EXPECT_EQ(counters.at(i).load(), 2u * kRounds) << i;
+  close(fd);
+}
+
+}  // namespace
+}  // namespace godwit::guest

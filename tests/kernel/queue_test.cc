@@ -1,0 +1,496 @@
+// SPDX-License-Identifier: MIT
+// The execution queue: what each command does to memory wherever that is, which faults it takes, and how jobs end.
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "tests/kernel/jobs.h"
+
+namespace godwit::guest {
+namespace {
+
+using Queue = DeviceTest;
+
+constexpr uint32_t kInPlace = GODWIT_COMMAND_IN_PLACE;
+constexpr uint32_t kNoFault = GODWIT_COMMAND_NO_FAULT;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+TEST_F(Queue, EachCommandDoesWhatItSays) {
+  Memory memory(size_t{1} << 20), other(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 1);
+  const uint64_t sum = fnv(memory.data() + 3, 10001);
+  std::vector<uint8_t> bytes(9000), stored(9000, 0x5a);
+  const std::vector<uint8_t> expected(memory.data() + 100, memory.data() + 9100);
+  const Done done = execute(gpu_, {
+      op::read(memory.data() + 100, bytes.data(), bytes.size()),
+      op::checksum(memory.data() + 3, 10001),
+      op::copy(other.data() + 5, memory.data() + 4090, 70000),
+      op::write(memory.data() + 4000, stored.data(), stored.size()),
+      op::fill(memory.data() + 50001, 4099, 0x0807060504030201u),
+      op::nop(),
+  });
+  ASSERT_TRUE(done.ok()) << done.error << " " << done.status;
+  EXPECT_EQ(bytes, expected);
+  EXPECT_EQ(done.results[1].value, sum);
+  EXPECT_EQ(done.results[0].done, bytes.size());
+  EXPECT_EQ(done.results[2].done, 70000u);
+  Memory before(memory.size());
+  fill(before.data(), before.size(), 1);
+  EXPECT_EQ(memcmp(other.data() + 5, before.data() + 4090, 70000), 0);
+  EXPECT_EQ(other.data()[4], 0);
+  EXPECT_EQ(other.data()[70005], 0);
+  EXPECT_EQ(memcmp(memory.data(), before.data(), 4000), 0);
+  EXPECT_EQ(memcmp(memory.data() + 4000, stored.data(), stored.size()), 0);
+  EXPECT_EQ(memory.data()[13000], before.data()[13000]);
+  for (size_t i = 0; i < 4099; ++i) ASSERT_EQ(memory.data()[50001 + i], i % 8 + 1) << i;
+  EXPECT_EQ(memory.data()[50000], before.data()[50000]);
+  EXPECT_EQ(memory.data()[54100], before.data()[54100]);
+}
+
+TEST_F(Queue, AtomicAddAddsToEachWordAndGivesTheLastOldValue) {
+  Memory memory(4 * kPage);
+  auto* words = reinterpret_cast<uint64_t*>(memory.data());
+  words[1023] = 40;
+  const Done done = execute(gpu_, {op::add(words + 510, 514 * 8, 2), op::add(words + 1023, 8, ~0ull)});
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(done.results[0].value, 40u);
+  EXPECT_EQ(done.results[1].value, 42u);
+  EXPECT_EQ(words[509], 0u);
+  EXPECT_EQ(words[510], 2u);
+  EXPECT_EQ(words[1023], 41u);
+  EXPECT_EQ(words[1024], 0u);
+}
+
+TEST_F(Queue, FaultBringsPagesToVramAndIsReported) {
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 2);
+  const uint64_t faults = gpu_.stat(GODWIT_STAT_DEVICE_FAULTS);
+  Done done = execute(gpu_, {op::checksum(memory.data(), memory.size())});
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(done.results[0].pages_moved, memory.size() / kPage);
+  EXPECT_GE(done.results[0].faults, 1u);
+  EXPECT_LE(done.results[0].faults, memory.size() / kPage);
+  EXPECT_EQ(done.results[0].pages_mapped, 0u);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_DEVICE_FAULTS), faults + done.results[0].faults);
+  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  // Everything is mapped now.
+  EXPECT_EQ(gpu_.residency(memory.data(), memory.size()).mapped, memory.size() / kPage);
+  done = execute(gpu_, {op::checksum(memory.data(), memory.size())});
+  EXPECT_EQ(done.results[0].faults, 0u);
+  EXPECT_EQ(done.results[0].pages_moved, 0u);
+  EXPECT_BYTES(memory.data(), memory.size(), 2u);
+}
+
+TEST_F(Queue, FaultInPlaceMovesNothing) {
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 3);
+  const Done done = execute(gpu_, {op::add(memory.data(), memory.size(), 1, kInPlace)});
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(done.results[0].pages_moved, 0u);
+  EXPECT_EQ(done.results[0].pages_mapped, memory.size() / kPage);
+  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), 0u);
+  std::vector<uint32_t> pages;
+  gpu_.residency(memory.data(), memory.size(), &pages);
+  for (const uint32_t page : pages) {
+    EXPECT_TRUE(page & GODWIT_PAGE_MAPPED_WRITE);
+    EXPECT_EQ(page & GODWIT_PAGE_PLACE, GODWIT_PLACE_SYSTEM);
+  }
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_PAGES_TO_VRAM), 0u);
+  auto* words = reinterpret_cast<uint64_t*>(memory.data());
+  for (size_t i = 0; i < memory.size() / 8; ++i) words[i] -= 1;
+  EXPECT_BYTES(memory.data(), memory.size(), 3u);
+}
+
+TEST_F(Queue, NoFaultEndsTheCommandAndSaysWhere) {
+  Memory memory(4 * kPage);
+  fill(memory.data(), memory.size(), 4);
+  ASSERT_TRUE(execute(gpu_, {op::checksum(memory.data(), kPage)}).ok());
+  gpu_.to_ram(memory.data(), memory.size());
+  ASSERT_TRUE(execute(gpu_, {op::checksum(memory.data(), kPage)}).ok());
+  gpu_.to_ram(memory.page(1), kPage);
+  const Done done = execute(
+      gpu_, {op::checksum(memory.data(), 2 * kPage, kNoFault), op::add(memory.data(), 8, 1)});
+  EXPECT_EQ(done.error, 0);
+  EXPECT_EQ(done.status, -EFAULT);
+  EXPECT_EQ(done.results[0].status, -EFAULT);
+  EXPECT_EQ(done.results[0].fault_addr, address(memory.page(1)));
+  EXPECT_EQ(done.results[0].done, kPage);
+  EXPECT_EQ(done.results[0].faults, 0u);
+  EXPECT_EQ(done.results[1].status, -ECANCELED);
+  EXPECT_BYTES(memory.data(), memory.size(), 4u);
+}
+
+TEST_F(Queue, HoleIsEfaultAndReadOnlyMemoryIsEaccesForWrites) {
+  Memory memory(4 * kPage);
+  fill(memory.data(), memory.size(), 5);
+  ASSERT_EQ(munmap(memory.page(2), kPage), 0);
+  ASSERT_EQ(mprotect(memory.page(1), kPage, PROT_READ), 0);
+  for (const uint32_t flags : {0u, kInPlace}) {
+    Done done = execute(gpu_, {op::fill(memory.data(), 3 * kPage, 0, flags)});
+    EXPECT_EQ(done.status, -EACCES) << flags;
+    EXPECT_EQ(done.results[0].fault_addr, address(memory.page(1)));
+    done = execute(gpu_, {op::checksum(memory.page(1), 2 * kPage, flags)});
+    EXPECT_EQ(done.status, -EFAULT) << flags;
+    EXPECT_EQ(done.results[0].fault_addr, address(memory.page(2)));
+    EXPECT_EQ(done.results[0].done, kPage);
+  }
+  EXPECT_TRUE(all_zero(memory.data(), kPage));
+  Memory before(2 * kPage);
+  fill(before.data(), before.size(), 5);
+  EXPECT_EQ(memcmp(memory.page(1), before.page(1), kPage), 0);
+}
+
+// Writable again, the page is still in VRAM and mapped for reading: the write must not fault for ever.
+TEST_F(Queue, WriteFaultAfterMprotectBothWays) {
+  Memory memory(64 * kPage);
+  fill(memory.data(), memory.size(), 6);
+  ASSERT_TRUE(execute(gpu_, {op::add(memory.data(), memory.size(), 1)}).ok());
+  ASSERT_EQ(mprotect(memory.data(), memory.size(), PROT_READ), 0);
+  EXPECT_EQ(execute(gpu_, {op::add(memory.data(), memory.size(), 1)}).status, -EACCES);
+  ASSERT_TRUE(execute(gpu_, {op::checksum(memory.data(), memory.size())}).ok());
+  ASSERT_EQ(mprotect(memory.data(), memory.size(), PROT_READ | PROT_WRITE), 0);
+  const Done done = execute(gpu_, {op::add(memory.data(), memory.size(), ~0ull)});
+  ASSERT_TRUE(done.ok()) << done.status;
+  EXPECT_EQ(done.results[0].done, memory.size());
+  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  EXPECT_BYTES(memory.data(), memory.size(), 6u);
+}
+
+TEST_F(Queue, WriteFaultAfterForkLeavesTheChildsBytes) {
+  for (const bool huge : {false, true}) {
+    Memory memory(kHuge, huge ? Memory::kHugePages : Memory::kAnonymous);
+    fill(memory.data(), memory.size(), 7);
+    ASSERT_TRUE(execute(gpu_, {op::checksum(memory.data(), memory.size())}).ok());
+    int go[2];
+    ASSERT_EQ(pipe(go), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      char c = 0;
+      close(go[1]);
+      if (::read(go[0], &c, 1) != 1) _exit(2);
+      _exit(differs(memory.data(), memory.size(), 7) == -1 ? 0 : 3);
+    }
+    const Done done = execute(gpu_, {op::add(memory.data(), memory.size(), 1)});
+    EXPECT_TRUE(done.ok()) << done.status;
+    ASSERT_EQ(::write(go[1], "x", 1), 1);
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(exited_well(status)) << status;
+    ASSERT_TRUE(execute(gpu_, {op::add(memory.data(), memory.size(), ~0ull)}).ok());
+    EXPECT_BYTES(memory.data(), memory.size(), 7u);
+    close(go[0]);
+    close(go[1]);
+  }
+}
+
+TEST_F(Queue, UntouchedMemoryIsMadeOnTheDevice) {
+  Memory memory(size_t{1} << 20), read_only(16 * kPage);
+  uint8_t byte = 1;
+  const Done done = execute(gpu_, {op::fill(memory.data(), memory.size(), 0x1111111111111111u),
+                                   op::read(read_only.data(), &byte, 1)});
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(byte, 0);
+  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  for (size_t i = 0; i < memory.size(); ++i) ASSERT_EQ(memory.data()[i], 0x11) << i;
+}
+
+TEST_F(Queue, HugePageComesAsOneFolio) {
+  Memory memory(kHuge, Memory::kHugePages);
+  fill(memory.data(), memory.size(), 8);
+  const Done done = execute(gpu_, {op::checksum(memory.page(17), 8)});
+  ASSERT_TRUE(done.ok());
+  EXPECT_EQ(done.results[0].faults, 1u);
+  EXPECT_EQ(done.results[0].pages_moved, kHuge / kPage);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_HUGE_TO_VRAM), 1u);
+  EXPECT_BYTES(memory.data(), memory.size(), 8u);
+}
+
+TEST_F(Queue, FilesAndSharedMemoryAreUsedInPlace) {
+  const int fd = temporary_file(64 * kPage, 9);
+  Memory shared(64 * kPage, MAP_SHARED, fd, PROT_READ | PROT_WRITE);
+  Memory anonymous(64 * kPage, Memory::kShared);
+  fill(anonymous.data(), anonymous.size(), 9);
+  for (Memory* memory : {&shared, &anonymous}) {
+    const Done done = execute(gpu_, {op::add(memory->data(), memory->size(), 5)});
+    ASSERT_TRUE(done.ok()) << done.status;
+    EXPECT_EQ(done.results[0].pages_moved, 0u);
+    EXPECT_EQ(gpu_.in_vram(memory->data(), memory->size()), 0u);
+    auto* words = reinterpret_cast<uint64_t*>(memory->data());
+    for (size_t i = 0; i < memory->size() / 8; ++i) words[i] -= 5;
+    EXPECT_BYTES(memory->data(), memory->size(), 9u);
+  }
+  // What the device wrote is in the file, not only in this mapping.
+  ASSERT_TRUE(execute(gpu_, {op::fill(shared.data(), shared.size(), 0x2222222222222222u)}).ok());
+  ASSERT_EQ(msync(shared.data(), shared.size(), MS_SYNC), 0);
+  std::vector<uint8_t> bytes(64 * kPage);
+  ASSERT_EQ(pread(fd, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(bytes, std::vector<uint8_t>(bytes.size(), 0x22));
+  // A private mapping of it: written pages are this process's own.
+  Memory mine(64 * kPage, MAP_PRIVATE, fd, PROT_READ | PROT_WRITE);
+  ASSERT_TRUE(execute(gpu_, {op::fill(mine.data(), mine.size(), 0)}).ok());
+  EXPECT_TRUE(all_zero(mine.data(), mine.size()));
+  ASSERT_EQ(pread(fd, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  EXPECT_EQ(bytes, std::vector<uint8_t>(bytes.size(), 0x22));
+  close(fd);
+}
+
+TEST_F(Queue, ListIsWalkedAcrossEvictions) {
+  struct Node {
+    uint64_t value;
+    Node* next;
+  };
+  const size_t vram = gpu_.info().vram_total;
+  Memory memory(2 * vram);  // the list does not fit
+  constexpr size_t kNodes = 4000;
+  std::vector<Node*> order(kNodes);
+  for (size_t i = 0; i < kNodes; ++i) {
+    const size_t page = (i * 7919) % (memory.size() / kPage);
+    order[i] = reinterpret_cast<Node*>(memory.page(page) + (i * 48) % 4032);
+  }
+  for (size_t i = 0; i < kNodes; ++i) {
+    order[i]->value = i;
+    order[i]->next = i + 1 < kNodes ? order[i + 1] : nullptr;
+  }
+  std::atomic<bool> stop{false};
+  std::thread evictor([&] {
+    while (!stop) gpu_.evict(GODWIT_EVICT_DEVICE);
+  });
+  Done done = execute(gpu_, {op::walk(order[0], kNodes, offsetof(Node, next))}, 60000);
+  stop = true;
+  evictor.join();
+  ASSERT_TRUE(done.ok()) << done.status;
+  EXPECT_EQ(done.results[0].value, kNodes);
+  EXPECT_GT(done.results[0].faults, 0u);
+
+  done = execute(gpu_, {op::walk(order[0], kNodes - 1, offsetof(Node, next))}, 60000);
+  EXPECT_EQ(done.status, -ELOOP);
+  EXPECT_EQ(done.results[0].value, kNodes - 1);
+  EXPECT_EQ(done.results[0].fault_addr, address(order[kNodes - 1]));
+
+  order[10]->next = reinterpret_cast<Node*>(address(order[11]) + 1);
+  done = execute(gpu_, {op::walk(order[0], kNodes, offsetof(Node, next))});
+  EXPECT_EQ(done.status, -EINVAL);
+  EXPECT_EQ(done.results[0].value, 11u);
+  for (const uint64_t wild : {uint64_t{8}, uint64_t{1} << 47, ~uint64_t{7}}) {
+    order[10]->next = reinterpret_cast<Node*>(wild);
+    done = execute(gpu_, {op::walk(order[0], kNodes, offsetof(Node, next))});
+    EXPECT_EQ(done.status, -EFAULT) << wild;
+    EXPECT_EQ(done.results[0].value, 11u);
+  }
+  EXPECT_EQ(execute(gpu_, {op::walk(nullptr, 1)}).results[0].value, 0u);
+}
+
+TEST_F(Queue, WorkingSetOfFourTimesTheVramKeepsEveryByte) {
+  const size_t vram = gpu_.info().vram_total;
+  Memory memory(4 * vram);
+  fill(memory.data(), memory.size(), 10);
+  for (int round = 0; round < 2; ++round) {
+    const Done done = execute(gpu_, {op::add(memory.data(), memory.size(), 3)}, 60000);
+    ASSERT_TRUE(done.ok()) << done.status;
+    EXPECT_EQ(done.results[0].done, memory.size());
+  }
+  EXPECT_GT(gpu_.stat(GODWIT_STAT_PAGES_EVICTED), 0u);
+  const Done done = execute(gpu_, {op::add(memory.data(), memory.size(), 0 - 6ull)}, 60000);
+  ASSERT_TRUE(done.ok()) << done.status;
+  EXPECT_BYTES(memory.data(), memory.size(), 10u);
+}
+
+TEST_F(Queue, JobThatNeverEndsIsTimedOutAndTheNextOneRuns) {
+  Memory memory(kPage);
+  const auto start = std::chrono::steady_clock::now();
+  const Done first = submit(gpu_, {op::nop(), op::spin(), op::add(memory.data(), 8, 1)}, 300);
+  const Done second = submit(gpu_, {op::add(memory.data(), 8, 7)});
+  ASSERT_EQ(first.error, 0);
+  ASSERT_EQ(second.error, 0);
+  EXPECT_LT(seconds_since(start), 0.2) << "submission waited for the job";
+  EXPECT_EQ(wait(gpu_, first.job, 0, 0).error, -ETIME);
+  Done done = wait(gpu_, first.job, 3);
+  EXPECT_EQ(done.error, 0);
+  EXPECT_EQ(done.status, -ETIMEDOUT);
+  EXPECT_EQ(done.results[0].status, 0);
+  EXPECT_EQ(done.results[1].status, -ETIMEDOUT);
+  EXPECT_EQ(done.results[2].status, -ECANCELED);
+  EXPECT_GE(seconds_since(start), 0.29);
+  EXPECT_LT(seconds_since(start), 5);
+  done = wait(gpu_, second.job, 1);
+  EXPECT_TRUE(done.ok());
+  EXPECT_EQ(*reinterpret_cast<uint64_t*>(memory.data()), 7u);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_JOBS), 2u);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_JOBS_FAILED), 1u);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_JOB_TIMEOUTS), 1u);
+}
+
+TEST_F(Queue, ResultsAreFetchedOnceAndOnlyByTheirProcess) {
+  const Done done = submit(gpu_, {op::nop()});
+  ASSERT_EQ(done.error, 0);
+  EXPECT_TRUE(exited_well(in_child([&] { EXPECT_EQ(wait(gpu_, done.job, 1).error, -ENOENT); })));
+  EXPECT_EQ(wait(gpu_, done.job + 1, 1).error, -ENOENT);
+  // A result that cannot be stored is not lost.
+  drm_godwit_wait args = {};
+  args.job = done.job;
+  args.results = 8;
+  args.result_count = 1;
+  args.result_stride = sizeof(drm_godwit_result);
+  args.timeout_ms = 10000;
+  EXPECT_EQ(gpu_.call(DRM_IOCTL_GODWIT_WAIT, &args), -EFAULT);
+  EXPECT_TRUE(wait(gpu_, done.job, 1).ok());
+  EXPECT_EQ(wait(gpu_, done.job, 1).error, -ENOENT);
+}
+
+TEST_F(Queue, JobsAreBoundedAndFetchingMakesRoom) {
+  drm_godwit_limits limits = {};
+  drm_godwit_query query = {};
+  query.what = GODWIT_QUERY_LIMITS;
+  query.size = sizeof(limits);
+  query.data = address(&limits);
+  ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_QUERY, &query), 0);
+  std::vector<uint64_t> jobs;
+  for (uint32_t i = 0; i < limits.max_jobs; ++i) {
+    const Done done = submit(gpu_, {op::nop()});
+    ASSERT_EQ(done.error, 0) << i;
+    jobs.push_back(done.job);
+  }
+  EXPECT_EQ(submit(gpu_, {op::nop()}).error, -EAGAIN);
+  EXPECT_TRUE(wait(gpu_, jobs[100], 1).ok());
+  EXPECT_EQ(submit(gpu_, {op::nop()}).error, 0);
+  EXPECT_EQ(submit(gpu_, {op::nop()}).error, -EAGAIN);
+}
+
+TEST_F(Queue, ReadsAndWritesAreTakenAtSubmissionAndGivenAtTheEnd) {
+  Memory memory(8 * kPage);
+  std::vector<uint8_t> bytes(3 * kPage, 0x77), back(3 * kPage, 0);
+  const Done done = submit(gpu_, {op::write(memory.data() + 5, bytes.data(), bytes.size()),
+                                  op::read(memory.data() + 5, back.data(), back.size())});
+  ASSERT_EQ(done.error, 0);
+  std::fill(bytes.begin(), bytes.end(), uint8_t{0x11});
+  ASSERT_TRUE(wait(gpu_, done.job, 2).ok());
+  EXPECT_EQ(back, std::vector<uint8_t>(3 * kPage, 0x77));
+  EXPECT_EQ(memory.data()[4], 0);
+  EXPECT_EQ(memory.data()[5], 0x77);
+}
+
+TEST_F(Queue, ClosingTheDescriptorEndsItsJobs) {
+  Memory memory(size_t{4} << 20);
+  fill(memory.data(), memory.size(), 11);
+  Device other;
+  ASSERT_EQ(submit(other, {op::spin()}, 60000).error, 0);
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_EQ(submit(other, {op::add(memory.data(), memory.size(), 1)}).error, 0);
+  }
+  const auto start = std::chrono::steady_clock::now();
+  other.close();
+  EXPECT_LT(seconds_since(start), 10);
+  EXPECT_BYTES(memory.data(), memory.size(), 11u);
+}
+
+TEST_F(Queue, DetachEndsTheJobsOfTheAddressSpace) {
+  Memory memory(kPage);
+  const Done spin = submit(gpu_, {op::spin()}, 60000);
+  ASSERT_EQ(spin.error, 0);
+  drm_godwit_attach attach = {};
+  attach.client_version = GODWIT_UAPI_VERSION;
+  attach.flags = GODWIT_ATTACH_DETACH;
+  ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_ATTACH, &attach), 0);
+  EXPECT_EQ(wait(gpu_, spin.job, 1).status, -ECANCELED);
+  EXPECT_TRUE(execute(gpu_, {op::add(memory.data(), 8, 1)}).ok()) << "attached again";
+}
+
+TEST_F(Queue, KilledClientWithARunningJobLeavesNothing) {
+  for (const bool spin : {true, false}) {
+    int ready[2];
+    ASSERT_EQ(pipe(ready), 0);
+    const pid_t child = fork();
+    if (child == 0) {
+      Device mine;
+      Memory memory(size_t{8} << 20);
+      fill(memory.data(), memory.size(), 12);
+      for (int i = 0; i < 50; ++i) {
+        if (spin) submit(mine, {op::spin()}, 60000);
+        submit(mine, {op::add(memory.data(), memory.size(), 1)}, 60000);
+      }
+      if (::write(ready[1], "x", 1) != 1) _exit(1);
+      for (;;) pause();
+    }
+    char c = 0;
+    ASSERT_EQ(::read(ready[0], &c, 1), 1);
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(WIFSIGNALED(status));
+    close(ready[0]);
+    close(ready[1]);
+    EXPECT_EQ(wait_for_free(gpu_, gpu_.info().vram_total), gpu_.info().vram_total);
+    EXPECT_TRUE(execute(gpu_, {op::nop()}).ok());
+  }
+}
+
+// The descriptor lives on in the child, the address space of the job does not.
+TEST_F(Queue, EndOfTheProcessEndsItsJobsThoughTheDescriptorIsOpen) {
+  int to_parent[2];
+  ASSERT_EQ(pipe(to_parent), 0);
+  EXPECT_TRUE(exited_well(in_child([&] {
+    const Done spin = submit(gpu_, {op::spin()}, 60000);
+    EXPECT_EQ(spin.error, 0);
+  })));
+  // One queue: what comes next would wait for the whole minute.
+  const auto start = std::chrono::steady_clock::now();
+  EXPECT_TRUE(execute(gpu_, {op::nop()}).ok());
+  EXPECT_LT(seconds_since(start), 10);
+  close(to_parent[0]);
+  close(to_parent[1]);
+}
+
+TEST_F(Queue, SignalInterruptsAWaitAndTheJobGoesOn) {
+  struct sigaction action = {}, old = {};
+  action.sa_handler = [](int) {};
+  sigaction(SIGALRM, &action, &old);
+  const Done spin = submit(gpu_, {op::spin()}, 1500);
+  ASSERT_EQ(spin.error, 0);
+  itimerval timer = {{0, 50000}, {0, 50000}};
+  setitimer(ITIMER_REAL, &timer, nullptr);
+  EXPECT_EQ(wait(gpu_, spin.job, 1).error, -EINTR);
+  timer = {};
+  setitimer(ITIMER_REAL, &timer, nullptr);
+  sigaction(SIGALRM, &old, nullptr);
+  EXPECT_EQ(wait(gpu_, spin.job, 1).status, -ETIMEDOUT);
+}
+
+TEST_F(Queue, EventsTellOfFaultsAndOfTheEndOfJobs) {
+  drm_godwit_events events = {};
+  events.capacity = 1024;
+  events.types = 1ull << GODWIT_EVENT_FAULT | 1ull << GODWIT_EVENT_JOB;
+  ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_EVENTS, &events), 0);
+  void* at = mmap(nullptr, events.map_length, PROT_READ | PROT_WRITE, MAP_SHARED, gpu_.fd(),
+                  static_cast<off_t>(events.map_offset));
+  ASSERT_NE(at, MAP_FAILED);
+  auto* ring = static_cast<drm_godwit_ring*>(at);
+  const auto* records = reinterpret_cast<drm_godwit_event*>(static_cast<char*>(at) + ring->records_offset);
+  Memory memory(kPage);
+  fill(memory.data(), memory.size(), 13);
+  const Done done = execute(gpu_, {op::add(memory.data(), 8, 1), op::read(nullptr, memory.data(), 8)});
+  EXPECT_EQ(done.status, -EFAULT);
+  ASSERT_EQ(ring->head, 3u);
+  EXPECT_EQ(records[0].type, GODWIT_EVENT_FAULT);
+  EXPECT_EQ(records[0].cause, GODWIT_CAUSE_DEVICE_FAULT);
+  EXPECT_EQ(records[0].addr, address(memory.data()));
+  EXPECT_EQ(records[0].detail, 1u);
+  EXPECT_EQ(records[1].addr, 0u);
+  EXPECT_EQ(records[1].detail, 0u);
+  EXPECT_EQ(records[2].type, GODWIT_EVENT_JOB);
+  EXPECT_EQ(records[2].detail, done.job);
+  EXPECT_EQ(records[2].length, static_cast<uint64_t>(EFAULT));
+  munmap(at, events.map_length);
+}
+
+}  // namespace
+}  // namespace godwit::guest
