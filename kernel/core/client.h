@@ -30,6 +30,16 @@ struct godwit_client {
 	/** @stats: its counters. */
 	struct godwit_stats stats;
 
+	/** @pinned: frames of VRAM charged against max_pinned; see pin.c. */
+	atomic_long_t pinned;
+	/** @next_pin: the last handle of a pin. */
+	atomic_t next_pin;
+	/**
+	 * @frames_advised: frames of its that advice holds in VRAM. Under
+	 * &godwit_vram.lock.
+	 */
+	unsigned long frames_advised;
+
 	/** @lock: protects @mirrors. Outermost; held across attaching and detaching. */
 	struct mutex lock;
 	/** @mirrors: address spaces that use this descriptor. */

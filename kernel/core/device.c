@@ -182,7 +182,7 @@ u64 godwit_device_capabilities(const struct godwit_device *gdev)
 	u64 caps = GODWIT_CAP_EVENTS;
 
 	if (godwit_device_migrates(gdev))
-		caps |= GODWIT_CAP_MIGRATE;
+		caps |= GODWIT_CAP_MIGRATE | GODWIT_CAP_ADVISE | GODWIT_CAP_PIN;
 	if (godwit_device_huge(gdev))
 		caps |= GODWIT_CAP_HUGE;
 	return caps;
@@ -223,11 +223,12 @@ static int query_device(struct godwit_device *gdev, struct drm_godwit_query *arg
 	return query_answer(args, &info, sizeof(info));
 }
 
-static int query_limits(struct drm_godwit_query *args)
+static int query_limits(struct godwit_device *gdev, struct drm_godwit_query *args)
 {
 	/* What is 0 goes with a capability that the device does not have. */
 	struct drm_godwit_limits limits = {
 		.max_range = GODWIT_MAX_RANGE,
+		.max_pinned = (u64)godwit_vram_max_pinned(&gdev->vram) << PAGE_SHIFT,
 		.max_ring_records = GODWIT_RING_MAX,
 		.max_watches = GODWIT_RING_WORDS,
 	};
@@ -252,7 +253,7 @@ int godwit_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	case GODWIT_QUERY_DEVICE:
 		return query_device(to_godwit(drm), args);
 	case GODWIT_QUERY_LIMITS:
-		return query_limits(args);
+		return query_limits(to_godwit(drm), args);
 	default:
 		return -EINVAL;
 	}

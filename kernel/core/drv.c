@@ -32,6 +32,7 @@
 #include <drm/godwit_drm.h>
 #include <godwit/layout.h>
 
+#include "advise.h"
 #include "client.h"
 #include "debugfs.h"
 #include "device.h"
@@ -40,6 +41,7 @@
 #include "evict.h"
 #include "migrate.h"
 #include "mirror.h"
+#include "pin.h"
 #include "residency.h"
 #include "stats.h"
 #include "watch.h"
@@ -57,15 +59,15 @@ static const struct drm_ioctl_desc drv_ioctls[] = {
 	DRV_IOCTL(QUERY, godwit_query_ioctl),
 	DRV_IOCTL(ATTACH, godwit_attach_ioctl),
 	DRV_IOCTL(MIGRATE, godwit_migrate_ioctl),
-	DRV_IOCTL(ADVISE, drv_unsupported_ioctl),
+	DRV_IOCTL(ADVISE, godwit_advise_ioctl),
 	DRV_IOCTL(DISCARD, godwit_discard_ioctl),
 	DRV_IOCTL(RESIDENCY, godwit_residency_ioctl),
 	DRV_IOCTL(EXECUTE, drv_unsupported_ioctl),
 	DRV_IOCTL(WAIT, drv_unsupported_ioctl),
 	DRV_IOCTL(VIEW, drv_unsupported_ioctl),
 	DRV_IOCTL(EXPORT, drv_unsupported_ioctl),
-	DRV_IOCTL(PIN, drv_unsupported_ioctl),
-	DRV_IOCTL(UNPIN, drv_unsupported_ioctl),
+	DRV_IOCTL(PIN, godwit_pin_ioctl),
+	DRV_IOCTL(UNPIN, godwit_unpin_ioctl),
 	DRV_IOCTL(EVICT, godwit_evict_ioctl),
 	DRV_IOCTL(EVENTS, godwit_events_ioctl),
 	DRV_IOCTL(WATCH, godwit_watch_ioctl),

@@ -47,7 +47,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	unsigned int i, count;
 
 	godwit_batch_reset(batch);
-	count = godwit_vram_live(&gdev->vram, block, client, batch->src);
+	count = godwit_vram_live(&gdev->vram, block, client, home->poison, batch->src);
 	if (!count)
 		return;
 	for (i = 0; i < count; i++)
@@ -151,7 +151,7 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
 	eviction->moved += home.moved;
 	eviction->stayed = 0;
 	for (block = 0; block < vram->frames.nr_blocks; block++)
-		eviction->stayed += godwit_vram_live(vram, block, client, batch->src);
+		eviction->stayed += godwit_vram_live(vram, block, client, true, batch->src);
 	godwit_batch_free(batch);
 	return ret;
 }
