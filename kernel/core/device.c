@@ -9,7 +9,7 @@
  * 1. drm_dev_unplug(): new calls get -ENODEV, running ones have ended when it returns;
  * 2. VRAM is closed: nobody can take a frame;
  * 3. all mirrors lose their translations, and can get no new ones (that takes a call);
- * 4. everything is brought home; what the device cannot give is poisoned;
+ * 4. objects and pages are brought home; what the device cannot give is lost or poisoned;
  * 5. the page map is taken away, which waits for pages that somebody still holds;
  * 6. the driver's operations are replaced by ones that do nothing.
  *
@@ -31,6 +31,7 @@
 #include "device.h"
 #include "event.h"
 #include "evict.h"
+#include "gem.h"
 #include "mirror.h"
 
 static DEFINE_IDA(device_ids);
@@ -80,6 +81,8 @@ static int device_init(struct godwit_device *gdev, const struct godwit_device_de
 	gdev->desc.driver = gdev->driver;
 	gdev->desc.name = gdev->name;
 	xa_init_flags(&gdev->clients, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);
+	spin_lock_init(&gdev->objects_lock);
+	INIT_LIST_HEAD(&gdev->objects);
 	gdev->generation = atomic64_inc_return(&device_generation);
 
 	ret = ida_alloc(&device_ids, GFP_KERNEL);
@@ -159,6 +162,7 @@ void godwit_device_unregister(struct godwit_device *gdev)
 	drm_dev_unplug(&gdev->drm);
 	godwit_vram_close(&gdev->vram);
 	device_detach_clients(gdev);
+	godwit_gem_unplug(gdev);
 	if (godwit_device_migrates(gdev))
 		godwit_evict_unplug(gdev);
 	godwit_pagemap_fini(gdev);
@@ -179,7 +183,7 @@ EXPORT_SYMBOL_GPL(godwit_device_priv);
  */
 u64 godwit_device_capabilities(const struct godwit_device *gdev)
 {
-	u64 caps = GODWIT_CAP_EVENTS;
+	u64 caps = GODWIT_CAP_EVENTS | GODWIT_CAP_GEM;
 
 	if (godwit_device_migrates(gdev))
 		caps |= GODWIT_CAP_MIGRATE | GODWIT_CAP_ADVISE | GODWIT_CAP_PIN;

@@ -39,6 +39,7 @@
 #include "discard.h"
 #include "event.h"
 #include "evict.h"
+#include "gem.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "pin.h"
@@ -72,9 +73,9 @@ static const struct drm_ioctl_desc drv_ioctls[] = {
 	DRV_IOCTL(EVENTS, godwit_events_ioctl),
 	DRV_IOCTL(WATCH, godwit_watch_ioctl),
 	DRV_IOCTL(STATS, godwit_stats_ioctl),
-	DRV_IOCTL(GEM_CREATE, drv_unsupported_ioctl),
-	DRV_IOCTL(GEM_INFO, drv_unsupported_ioctl),
-	DRV_IOCTL(GEM_MOVE, drv_unsupported_ioctl),
+	DRV_IOCTL(GEM_CREATE, godwit_gem_create_ioctl),
+	DRV_IOCTL(GEM_INFO, godwit_gem_info_ioctl),
+	DRV_IOCTL(GEM_MOVE, godwit_gem_move_ioctl),
 };
 
 /*
