@@ -2,24 +2,24 @@
 /**
  * DOC: Chunks
  *
- * Overview: a mirror follows its address space in aligned chunks of 32 MiB, which come to be when
- * the device first needs an address in them, and go with the mirror. Each has an interval notifier,
- * the lock that goes with it, and the device's page table for its addresses.
+ * Overview: a mirror follows its address space in aligned chunks of 32 MiB, which come to be
+ * when the device first needs an address in them, and go with the mirror. Each has an interval
+ * notifier, the lock that goes with it, and the device's page table for its addresses.
  *
- * What an invalidation does (chunk_invalidate()), always, whatever its cause, our own migrations
- * included:
+ * What an invalidation does (chunk_invalidate()), always, whatever its cause, our own
+ * migrations included:
  *
- * 1. bump the sequence: whoever is between godwit_look()'s read_begin and read_retry begins again;
- * 2. bump the generation words of watched ranges (watch.c);
- * 3. clear the entries;
- * 4. wait until the device has ended all accesses that began with one of them.
+ * 1. bump the sequence: whoever is between godwit_look()'s read_begin and read_retry begins
+ * again; 2. bump the generation words of watched ranges (watch.c); 3. clear the entries; 4.
+ * wait until the device has ended all accesses that began with one of them.
  *
- * All under the lock of the chunk. An invalidation that finds nothing to clear may have come while
- * another one is at 4; the lock makes it wait. Without that, writes of the device would be lost.
+ * All under the lock of the chunk. An invalidation that finds nothing to clear may have come
+ * while another one is at 4; the lock makes it wait. Without that, writes of the device would
+ * be lost.
  *
- * Where the caller cannot wait (the OOM reaper), locks are tried; if one is taken, or the device
- * would have to be waited for, the answer is no, no entry is changed, and the kernel comes back
- * later.
+ * Where the caller cannot wait (the OOM reaper), locks are tried; if one is taken, or the
+ * device would have to be waited for, the answer is no, no entry is changed, and the kernel
+ * comes back later.
  *
  * Locking: mmap_lock, i_mmap_rwsem, anon_vma and folio locks, reclaim -> &godwit_chunk.lock ->
  * &godwit_chunk.access -> &godwit_client.ring_lock.
@@ -39,9 +39,9 @@
 #include "watch.h"
 
 /*
- * Clears entries, and waits until the device has ended all accesses that began with one of them.
- * Where the caller cannot wait, the device must be caught between two accesses: -EAGAIN otherwise,
- * and nothing was cleared.
+ * Clears entries, and waits until the device has ended all accesses that began with one of
+ * them. Where the caller cannot wait, the device must be caught between two accesses: -EAGAIN
+ * otherwise, and nothing was cleared.
  */
 static int chunk_clear(struct godwit_chunk *chunk, unsigned long start, unsigned long end,
 		       bool blockable)

@@ -24,11 +24,11 @@ struct godwit_chunk {
 	/** @start: first address. */
 	unsigned long start;
 	/**
-	 * @lock: protects @table, and the sequence of @notifier as its "user_lock". Taken in MMU
-	 * notifiers: whoever holds it must not allocate in a way that reclaims, must not fault,
-	 * must not take mmap_lock or a folio lock. Held from clearing entries until the device
-	 * has stopped to use them, so that whoever finds entries cleared knows that they are no
-	 * longer used.
+	 * @lock: protects @table, and the sequence of @notifier as its "user_lock". Taken in
+	 * MMU notifiers: whoever holds it must not allocate in a way that reclaims, must not
+	 * fault, must not take mmap_lock or a folio lock. Held from clearing entries until the
+	 * device has stopped to use them, so that whoever finds entries cleared knows that they
+	 * are no longer used.
 	 */
 	struct mutex lock;
 	/**
@@ -52,8 +52,8 @@ void godwit_chunk_destroy(struct godwit_chunk *chunk);
 int godwit_chunk_leaf(struct godwit_chunk *chunk, unsigned long addr);
 
 /*
- * An access of the device: between the two, what godwit_ptable_get() answers stays true. Short, and
- * without anything that could fault, allocate, or wait.
+ * An access of the device: between the two, what godwit_ptable_get() answers stays true. Short,
+ * and without anything that could fault, allocate, or wait.
  */
 static inline void godwit_chunk_access_begin(struct godwit_chunk *chunk)
 {

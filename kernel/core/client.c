@@ -2,8 +2,8 @@
 /**
  * DOC: Clients
  *
- * Overview: what belongs to one open render node: its counters, its mirrors, its event ring, and the
- * frames of VRAM that are accounted to it.
+ * Overview: what belongs to one open render node: its counters, its mirrors, its event ring,
+ * and the frames of VRAM that are accounted to it.
  *
  * Locking: see &struct godwit_client.
  */

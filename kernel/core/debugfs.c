@@ -2,8 +2,9 @@
 /**
  * DOC: Debug files
  *
- * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram}: counters of the device, its clients, and the state
- * of each block of VRAM. For people; no program may rely on them.
+ * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram}: counters of the
+ * device, its clients, its objects, and the state of each block of VRAM. For
+ * people; no program may rely on them.
  */
 #include <linux/seq_file.h>
 

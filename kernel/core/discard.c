@@ -2,10 +2,10 @@
 /**
  * DOC: Discarding
  *
- * Overview: drops the pages of a range without copying them anywhere: what MADV_DONTNEED does, which
- * frees frames of VRAM on the spot. The kernel's own zap calls our notifiers and drops the last
- * references; nothing else is needed. It is a call of ours so that a runtime can free ranges of mixed
- * mappings and learn what was left alone.
+ * Overview: drops the pages of a range without copying them anywhere: what MADV_DONTNEED does,
+ * which frees frames of VRAM on the spot. The kernel's own zap calls our notifiers and drops
+ * the last references; nothing else is needed. It is a call of ours so that a runtime can free
+ * ranges of mixed mappings and learn what was left alone.
  *
  * Locking: mmap_lock for reading.
  */

@@ -2,17 +2,17 @@
 /**
  * DOC: godwit
  *
- * Overview: the core of Godwit's kernel engine. It makes DRM render nodes for devices whose drivers
- * register with it (../include/godwit/device.h), and lets memory of any process migrate to their
- * VRAM and back, with Linux HMM. It knows no hardware.
+ * Overview: the core of Godwit's kernel engine. It makes DRM render nodes for devices whose
+ * drivers register with it (../include/godwit/device.h), and lets memory of any process migrate
+ * to their VRAM and back, with Linux HMM. It knows no hardware.
  *
  * Files, from the bottom up:
  *
- * vram (frames), pagemap (their struct pages), batch (arrays of a migration), ptable (page table of
- * the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address space), client
- * (an open render node), look (reading page tables), home (to RAM), evict, migrate, residency,
- * discard, event and watch (what the process can see without a call), stats, debugfs, trace,
- * device (registration), drv (this file: the calls).
+ * vram (frames), pagemap (their struct pages), batch (arrays of a migration), ptable (page
+ * table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
+ * space), client (an open render node), look (reading page tables), home (to RAM), evict,
+ * migrate, residency, discard, event and watch (what the process can see without a call),
+ * stats, debugfs, trace, device (registration), drv (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *

@@ -2,15 +2,15 @@
 /**
  * DOC: Events
  *
- * Overview: a ring of records in memory that the process maps: what moved, why, from where to where.
- * Storing a record never waits and never allocates; a ring that is full loses records, and counts
- * them. The same mapping has the generation words (watch.c).
+ * Overview: a ring of records in memory that the process maps: what moved, why, from where to
+ * where. Storing a record never waits and never allocates; a ring that is full loses records,
+ * and counts them. The same mapping has the generation words (watch.c).
  *
- * The process can write all of the mapping. Nothing in it is relied on but the tail, and that only
- * to tell whether there is room (../state/ring.h).
+ * The process can write all of the mapping. Nothing in it is relied on but the tail, and that
+ * only to tell whether there is room (../state/ring.h).
  *
- * Locking: &godwit_client.ring_lock, innermost, any context. The ring lives until its last mapping
- * is gone, which may be after the descriptor was closed.
+ * Locking: &godwit_client.ring_lock, innermost, any context. The ring lives until its last
+ * mapping is gone, which may be after the descriptor was closed.
  */
 #include <linux/ktime.h>
 #include <linux/log2.h>

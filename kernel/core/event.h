@@ -19,7 +19,7 @@ struct vm_area_struct;
 #define GODWIT_RING_MAX		65536u
 
 /* Offset of the ring on the render node: beyond all objects. */
-#define GODWIT_RING_OFFSET	(1ULL << 56)
+#define GODWIT_RING_OFFSET	BIT_ULL(56)
 
 /**
  * struct godwit_ring - the ring of a client, mapped into its process.

@@ -2,13 +2,14 @@
 /**
  * DOC: Eviction
  *
- * Overview: brings pages home because their VRAM is needed, because somebody asked, or because the
- * device goes away. Works on frames alone, and never asks whose address they have: the kernel finds
- * all mappings of a page by itself. So it can serve any process, dying ones included.
+ * Overview: brings pages home because their VRAM is needed, because somebody asked, or because
+ * the device goes away. Works on frames alone, and never asks whose address they have: the
+ * kernel finds all mappings of a page by itself. So it can serve any process, dying ones
+ * included.
  *
- * Pressure: godwit_evict_reserve() evicts block by block, the one that was used longest ago first,
- * until the frames that are wanted are free. Blocks that were used since it began are spared, so
- * it ends. It gives up after a second.
+ * Pressure: godwit_evict_reserve() evicts block by block, the one that was used longest ago
+ * first, until the frames that are wanted are free. Blocks that were used since it began are
+ * spared, so it ends. It gives up after a second.
  *
  * Locking: never takes mmap_lock. Takes the folio locks of what it evicts (trylock, in the
  * kernel), and in them reaches the notifiers of all mirrors that map it (chunk.c). The caller
@@ -71,7 +72,8 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 /**
  * godwit_evict_reserve() - reserve frames, and evict others to that end.
  * @gdev: the device.
- * @count: how many are wanted, at most GODWIT_BLOCK_FRAMES or they may be more than there can be.
+ * @count: how many are wanted, at most GODWIT_BLOCK_FRAMES or they may be more than there can
+ * be.
  * @evict: whether others may be evicted.
  *
  * Return: how many were reserved.

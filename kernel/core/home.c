@@ -5,14 +5,15 @@
  * Overview: pages of VRAM go to RAM, for whatever cause. All ways share two steps: between
  * migrate_*_setup() and migrate_*_pages(), godwit_home_fill() finds RAM for the pages that were
  * isolated and copies them; between migrate_*_pages() and migrate_*_finalize(),
- * godwit_home_settle() records which of them moved. The fault of a CPU on a page of private VRAM
- * is here as well (godwit_home_fault()), eviction is in evict.c, requests are in migrate.c.
+ * godwit_home_settle() records which of them moved. The fault of a CPU on a page of private
+ * VRAM is here as well (godwit_home_fault()), eviction is in evict.c, requests are in
+ * migrate.c.
  *
  * Locking: the pages are locked and unmapped, and the caller may hold mmap_lock. No lock of
- * ours is held, and none is waited for except &godwit_vram.lock: a CPU fault can happen anywhere.
- * RAM is allocated while pages of VRAM are locked. That cannot deadlock: reclaim does not wait for
- * pages of VRAM, never evicts them, and what it does wait for, our notifier, waits for nothing but
- * accesses of the device.
+ * ours is held, and none is waited for except &godwit_vram.lock: a CPU fault can happen
+ * anywhere. RAM is allocated while pages of VRAM are locked. That cannot deadlock: reclaim does
+ * not wait for pages of VRAM, never evicts them, and what it does wait for, our notifier, waits
+ * for nothing but accesses of the device.
  *
  * Order: the copy is complete before the kernel switches page tables, and the device lost its
  * translations before the copy began, in the notifier that isolating the page has called.
@@ -31,8 +32,8 @@
 #include "trace.h"
 
 /*
- * Pages around the one that a CPU touched come with it, within an aligned window: the fault costs
- * more than the copies.
+ * Pages around the one that a CPU touched come with it, within an aligned window: the fault
+ * costs more than the copies.
  */
 #define HOME_WINDOW	(16 * PAGE_SIZE)
 
@@ -90,8 +91,8 @@ static void home_room_huge(struct godwit_batch *batch, unsigned int i, struct go
 		return;
 	}
 	/*
-	 * The kernel splits the folio if its first page gets a small one to go to. Pages that get
-	 * none stay, as pages of VRAM.
+	 * The kernel splits the folio if its first page gets a small one to go to. Pages that
+	 * get none stay, as pages of VRAM.
 	 */
 	if (!home->vma)
 		return;
@@ -301,8 +302,8 @@ static vm_fault_t home_fault(struct vm_fault *vmf, struct godwit_batch *batch,
 	godwit_batch_lap(&batch->time_finish, &since);
 
 	/*
-	 * A page that could not be isolated (somebody else holds it, or is faster) is no error: the
-	 * access is repeated. A page that the device cannot give us is.
+	 * A page that could not be isolated (somebody else holds it, or is faster) is no error:
+	 * the access is repeated. A page that the device cannot give us is.
 	 */
 	at = vmf->pte ? home->spare_index : 0;
 	return batch->reached[at] == GODWIT_REACHED_ROOM ? VM_FAULT_SIGBUS : 0;

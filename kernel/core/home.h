@@ -17,11 +17,16 @@ struct godwit_home {
 	enum drm_godwit_cause cause;
 	/** @only: only pages of this device, or NULL for all of ours. */
 	struct godwit_device *only;
-	/** @vma: where they are mapped; NULL: not known, and then huge pages cannot be split. */
+	/**
+	 * @vma: where they are mapped; NULL: not known, and then huge pages cannot be split.
+	 */
 	struct vm_area_struct *vma;
 	/** @addr: of element 0, with @vma. */
 	unsigned long addr;
-	/** @spare: page of RAM for element @spare_index, or NULL. Taken, and set to NULL, when used. */
+	/**
+	 * @spare: page of RAM for element @spare_index, or NULL. Taken, and set to NULL, when
+	 * used.
+	 */
 	struct folio *spare;
 	/** @spare_index: which element must not fail for want of memory. */
 	unsigned int spare_index;

@@ -2,15 +2,16 @@
 /**
  * DOC: Looking
  *
- * Overview: the reader's half of the notifier protocol, once, for everybody: read_begin, walk the
- * page table, take the lock of the chunk, read_retry. When godwit_look() returns 0 that lock is held,
- * and what it found stays true until it is given up: any change has to pass chunk_invalidate().
+ * Overview: the reader's half of the notifier protocol, once, for everybody: read_begin, walk
+ * the page table, take the lock of the chunk, read_retry. When godwit_look() returns 0 that
+ * lock is held, and what it found stays true until it is given up: any change has to pass
+ * chunk_invalidate().
  *
  * A range that changes without pause makes it begin again and again, for a second at most; both
  * are counted.
  *
- * Locking: takes mmap_lock for reading, and the lock of the chunk. The caller holds neither, and has
- * taken the users of the mm.
+ * Locking: takes mmap_lock for reading, and the lock of the chunk. The caller holds neither,
+ * and has taken the users of the mm.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
@@ -52,8 +53,8 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
  * godwit_look() - what is there?
  * @look: what to look at.
  *
- * Return: 0, and then the lock of the chunk is held. -EFAULT, nothing can be there. -EACCES, it may
- * not be written. -EBUSY, it changed for a whole second. -EINTR, a fatal signal.
+ * Return: 0, and then the lock of the chunk is held. -EFAULT, nothing can be there. -EACCES, it
+ * may not be written. -EBUSY, it changed for a whole second. -EINTR, a fatal signal.
  */
 int godwit_look(struct godwit_look *look)
 {

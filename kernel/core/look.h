@@ -24,7 +24,9 @@ struct godwit_look {
 	bool fault;
 	/** @write: with @fault: and that it may be written. */
 	bool write;
-	/** @strangers: treat pages of our devices as a CPU would: bring them home. With @fault. */
+	/**
+	 * @strangers: treat pages of our devices as a CPU would: bring them home. With @fault.
+	 */
 	bool strangers;
 	/** @addr: with @fault. */
 	unsigned long addr;
@@ -33,8 +35,8 @@ struct godwit_look {
 int godwit_look(struct godwit_look *look);
 
 /*
- * The shared zero page, or the huge one. The kernel does not tell modules which that is, but it is
- * the only huge page in a page table that belongs to nobody.
+ * The shared zero page, or the huge one. The kernel does not tell modules which that is, but it
+ * is the only huge page in a page table that belongs to nobody.
  */
 static inline bool godwit_page_is_zero(const struct page *page)
 {

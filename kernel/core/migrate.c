@@ -2,7 +2,8 @@
 /**
  * DOC: Migration
  *
- * Overview: moves a range of addresses to VRAM or home, 2 MiB at a time ("span"). For each span:
+ * Overview: moves a range of addresses to VRAM or home, 2 MiB at a time ("span"). For each
+ * span:
  *
  * 1. look at the page table (look.c): what is there, how much has to move. What is found may be
  *    wrong by the time it is used; it decides how much room to make and what reasons to give,
@@ -12,9 +13,9 @@
  *    notifier takes the device's translations away in it; frames are taken from the
  *    reservation; the device copies; migrate_vma_pages() and _finalize() switch the page tables.
  *
- * Which memory: anonymous memory. Pages of a private file mapping that were written are anonymous
- * as well, so there the anonymous runs move. File pages and shared memory are never isolated: the
- * kernel would unmap them, let us copy them, and then refuse.
+ * Which memory: anonymous memory. Pages of a private file mapping that were written are
+ * anonymous as well, so there the anonymous runs move. File pages and shared memory are never
+ * isolated: the kernel would unmap them, let us copy them, and then refuse.
  *
  * One page that cannot move does not keep the others: each page has its own outcome.
  *

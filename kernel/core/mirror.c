@@ -2,13 +2,13 @@
 /**
  * DOC: Mirrors
  *
- * Overview: a mirror joins one open render node with one address space. It is made when the first
- * call comes from that address space, so that a descriptor which a child inherited works in both.
- * It goes with the descriptor, with a detach, or, when its address space has ended (exit, exec),
- * with the next call on the descriptor.
+ * Overview: a mirror joins one open render node with one address space. It is made when the
+ * first call comes from that address space, so that a descriptor which a child inherited works
+ * in both. It goes with the descriptor, with a detach, or, when its address space has ended
+ * (exit, exec), with the next call on the descriptor.
  *
- * A mirror holds the struct mm_struct but not its users: it never keeps a process's memory alive.
- * Whatever works on the address space takes its users for the time (mmget_not_zero()).
+ * A mirror holds the struct mm_struct but not its users: it never keeps a process's memory
+ * alive. Whatever works on the address space takes its users for the time (mmget_not_zero()).
  *
  * Locking: &godwit_client.lock, outside mmap_lock.
  */

@@ -26,7 +26,9 @@ struct godwit_mirror {
 	struct godwit_client *client;
 	/** @gdev: the device. */
 	struct godwit_device *gdev;
-	/** @mm: the address space; mmgrab: its users must be taken (mmget_not_zero) to use it. */
+	/**
+	 * @mm: the address space; mmgrab: its users must be taken (mmget_not_zero) to use it.
+	 */
 	struct mm_struct *mm;
 	/** @id: names it in events and to the device (asid), never 0. */
 	u32 id;
@@ -34,7 +36,10 @@ struct godwit_mirror {
 	bool dead;
 	/** @chunks_lock: held to add to @chunks. Outside mmap_lock. */
 	struct mutex chunks_lock;
-	/** @chunks: &struct godwit_chunk by address / GODWIT_CHUNK_SIZE; they stay until the end. */
+	/**
+	 * @chunks: &struct godwit_chunk by address / GODWIT_CHUNK_SIZE; they stay until the
+	 * end.
+	 */
 	struct xarray chunks;
 	/** @pin_lock: protects @pins and what they hold. Inside &godwit_chunk.lock. */
 	spinlock_t pin_lock;

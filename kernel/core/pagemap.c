@@ -2,13 +2,13 @@
 /**
  * DOC: Pages of VRAM
  *
- * Overview: frames of VRAM as struct pages. Frame n is page first_pfn + n, for the whole life of the
- * device. Private VRAM takes a range of physical addresses that nothing answers at; coherent VRAM
- * has its own.
+ * Overview: frames of VRAM as struct pages. Frame n is page first_pfn + n, for the whole life
+ * of the device. Private VRAM takes a range of physical addresses that nothing answers at;
+ * coherent VRAM has its own.
  *
  * A page is made when its frame is taken (godwit_pagemap_page()), and is gone with its last
- * reference, which gives the frame back. Which folio a frame belongs to is the kernel's business
- * alone: a folio of 512 pages may be split, and then its pages come back one by one.
+ * reference, which gives the frame back. Which folio a frame belongs to is the kernel's
+ * business alone: a folio of 512 pages may be split, and then its pages come back one by one.
  *
  * Locking: none.
  */
@@ -22,7 +22,7 @@
 #include "pagemap.h"
 #include "vram.h"
 
-const char godwit_pagemap_owner[] = "godwit";
+const struct godwit_pagemap_owner godwit_pagemap_owner;
 
 /* The last reference to a folio is gone. Any context. */
 static void pagemap_folio_free(struct folio *folio)
@@ -118,8 +118,8 @@ struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame
 	struct page *page = pfn_to_page(gdev->pagemap.first_pfn + frame);
 
 	/*
-	 * On the page itself, never on page_folio(page): it may have been the tail of a folio that
-	 * is free by now, and would still point to its head, which may be in use.
+	 * On the page itself, never on page_folio(page): it may have been the tail of a folio
+	 * that is free by now, and would still point to its head, which may be in use.
 	 */
 	zone_device_folio_init((struct folio *)page, &gdev->pagemap.map, ilog2(count));
 	return page;

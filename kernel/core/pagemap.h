@@ -23,11 +23,19 @@ struct godwit_pagemap {
 	bool mapped;
 };
 
-/*
- * One owner for the pages of all devices: so that hmm_range_fault() tells us about pages of other
- * devices of ours rather than send them home behind our back.
+/**
+ * struct godwit_pagemap_owner - a cookie; only its address matters.
+ * @unused: so that it has one.
  */
-extern const char godwit_pagemap_owner[];
+struct godwit_pagemap_owner {
+	char unused;
+};
+
+/*
+ * One owner for the pages of all devices: so that hmm_range_fault() tells us about pages of
+ * other devices of ours rather than send them home behind our back.
+ */
+extern const struct godwit_pagemap_owner godwit_pagemap_owner;
 
 int godwit_pagemap_init(struct godwit_device *gdev);
 void godwit_pagemap_fini(struct godwit_device *gdev);
@@ -37,7 +45,7 @@ struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame
 
 static inline void *godwit_pagemap_owner_cookie(void)
 {
-	return (void *)godwit_pagemap_owner;
+	return (void *)&godwit_pagemap_owner;
 }
 
 /* Is this a page of a device of ours? Not for a page that may be freed meanwhile. */

@@ -6,8 +6,8 @@
  * while the kernel's own page table says the same: the notifier of the chunk clears it before
  * anything changes there. Entries hold no reference to their page.
  *
- * Locking: the lock of the chunk (chunk.c) for all calls but godwit_ptable_get(), which the device
- * uses within godwit_chunk_access_begin().
+ * Locking: the lock of the chunk (chunk.c) for all calls but godwit_ptable_get(), which the
+ * device uses within godwit_chunk_access_begin().
  */
 #include <linux/pagemap.h>
 #include <linux/slab.h>
@@ -90,9 +90,9 @@ static unsigned int leaf_each(struct godwit_leaf *leaf, unsigned int first, unsi
 		if (!clear)
 			continue;
 		/*
-		 * The device may have written through it, or may do until the caller has waited for
-		 * it. Both come before the kernel looks: it waits for us. Pages of VRAM have
-		 * nothing behind them that they could differ from.
+		 * The device may have written through it, or may do until the caller has waited
+		 * for it. Both come before the kernel looks: it waits for us. Pages of VRAM
+		 * have nothing behind them that they could differ from.
 		 */
 		if ((pte & GODWIT_PTE_WRITE) && !(pte & GODWIT_PTE_VRAM))
 			folio_mark_dirty(page_folio(pfn_to_page(godwit_pte_pfn(pte))));

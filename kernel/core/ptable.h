@@ -7,7 +7,7 @@
 
 /* A leaf covers 2 MiB with one page of entries. */
 #define GODWIT_LEAF_SHIFT	21
-#define GODWIT_LEAF_SIZE	(1UL << GODWIT_LEAF_SHIFT)
+#define GODWIT_LEAF_SIZE	BIT(GODWIT_LEAF_SHIFT)
 #define GODWIT_LEAF_ENTRIES	(GODWIT_LEAF_SIZE >> PAGE_SHIFT)
 #define GODWIT_TABLE_LEAVES	16
 
@@ -29,8 +29,8 @@ struct godwit_leaf {
 };
 
 /**
- * struct godwit_ptable - what the device sees of the addresses of a chunk. The lock of the chunk
- * protects it.
+ * struct godwit_ptable - what the device sees of the addresses of a chunk. The lock of the
+ * chunk protects it.
  *
  * Leaves come and never go before the table does: so that clearing entries, which happens in
  * an MMU notifier, neither allocates nor frees.

@@ -2,11 +2,12 @@
 /**
  * DOC: Residency
  *
- * Overview: tells where each page of a range is. Nothing is remembered for it: the kernel's page
- * table and the device's are read at the time of the call, 2 MiB at a time, each at one moment.
+ * Overview: tells where each page of a range is. Nothing is remembered for it: the kernel's
+ * page table and the device's are read at the time of the call, 2 MiB at a time, each at one
+ * moment.
  *
- * Locking: godwit_look() leaves the lock of the chunk held; under it the device's table is read as
- * well, so that the two belong together.
+ * Locking: godwit_look() leaves the lock of the chunk held; under it the device's table is read
+ * as well, so that the two belong together.
  */
 #include <linux/mm.h>
 #include <linux/sched/mm.h>

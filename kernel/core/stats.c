@@ -2,8 +2,8 @@
 /**
  * DOC: Counters
  *
- * Overview: every counter exists for each client and for each device. Nothing in the module decides
- * anything by them.
+ * Overview: every counter exists for each client and for each device. Nothing in the module
+ * decides anything by them.
  *
  * Locking: none; each counter is right, two of them may belong to different moments.
  */
@@ -18,36 +18,33 @@
 #include "device.h"
 #include "stats.h"
 
-#define NAME(stat, name)	[GODWIT_STAT_##stat] = name
 static const char * const stat_names[GODWIT_STAT_COUNT] = {
-	NAME(DEVICE_FAULTS, "device-faults"),
-	NAME(CPU_FAULTS, "cpu-faults"),
-	NAME(PAGES_TO_VRAM, "pages-to-vram"),
-	NAME(PAGES_HOME, "pages-home"),
-	NAME(PAGES_EVICTED, "pages-evicted"),
-	NAME(PAGES_STAYED, "pages-stayed"),
-	NAME(HUGE_TO_VRAM, "huge-to-vram"),
-	NAME(HUGE_HOME, "huge-home"),
-	NAME(HUGE_SPLIT, "huge-split"),
-	NAME(INVALIDATIONS, "invalidations"),
-	NAME(INVALIDATIONS_REFUSED, "invalidations-refused"),
-	NAME(RETRIES, "retries"),
-	NAME(TIMEOUTS, "timeouts"),
-	NAME(PEER_FETCHES, "peer-fetches"),
-	NAME(PING_PONG, "ping-pong"),
-	NAME(COPY_ERRORS, "copy-errors"),
-	NAME(PAGES_POISONED, "pages-poisoned"),
-	NAME(PAGES_MAPPED, "pages-mapped"),
-	NAME(JOBS, "jobs"),
-	NAME(JOBS_FAILED, "jobs-failed"),
-	NAME(JOB_TIMEOUTS, "job-timeouts"),
-	NAME(EVENTS_LOST, "events-lost"),
-	NAME(VRAM_BYTES, "vram-bytes"),
-	NAME(VRAM_BYTES_PEAK, "vram-bytes-peak"),
-	NAME(MIRRORS, "mirrors"),
+	[GODWIT_STAT_DEVICE_FAULTS] = "device-faults",
+	[GODWIT_STAT_CPU_FAULTS] = "cpu-faults",
+	[GODWIT_STAT_PAGES_TO_VRAM] = "pages-to-vram",
+	[GODWIT_STAT_PAGES_HOME] = "pages-home",
+	[GODWIT_STAT_PAGES_EVICTED] = "pages-evicted",
+	[GODWIT_STAT_PAGES_STAYED] = "pages-stayed",
+	[GODWIT_STAT_HUGE_TO_VRAM] = "huge-to-vram",
+	[GODWIT_STAT_HUGE_HOME] = "huge-home",
+	[GODWIT_STAT_HUGE_SPLIT] = "huge-split",
+	[GODWIT_STAT_INVALIDATIONS] = "invalidations",
+	[GODWIT_STAT_INVALIDATIONS_REFUSED] = "invalidations-refused",
+	[GODWIT_STAT_RETRIES] = "retries",
+	[GODWIT_STAT_TIMEOUTS] = "timeouts",
+	[GODWIT_STAT_PEER_FETCHES] = "peer-fetches",
+	[GODWIT_STAT_PING_PONG] = "ping-pong",
+	[GODWIT_STAT_COPY_ERRORS] = "copy-errors",
+	[GODWIT_STAT_PAGES_POISONED] = "pages-poisoned",
+	[GODWIT_STAT_PAGES_MAPPED] = "pages-mapped",
+	[GODWIT_STAT_JOBS] = "jobs",
+	[GODWIT_STAT_JOBS_FAILED] = "jobs-failed",
+	[GODWIT_STAT_JOB_TIMEOUTS] = "job-timeouts",
+	[GODWIT_STAT_EVENTS_LOST] = "events-lost",
+	[GODWIT_STAT_VRAM_BYTES] = "vram-bytes",
+	[GODWIT_STAT_VRAM_BYTES_PEAK] = "vram-bytes-peak",
+	[GODWIT_STAT_MIRRORS] = "mirrors",
 };
-
-#undef NAME
 
 /**
  * godwit_stat_name() - for people.

@@ -2,17 +2,17 @@
 /**
  * DOC: VRAM frames
  *
- * Overview: which frame of VRAM is free, whose it is, and what may happen to it next. The free map
- * and the table of states are in ../state, and are tested without a kernel. Nothing here touches
- * the bytes of a frame.
+ * Overview: which frame of VRAM is free, whose it is, and what may happen to it next. The free
+ * map and the table of states are in ../state, and are tested without a kernel. Nothing here
+ * touches the bytes of a frame.
  *
- * A migration reserves frames (godwit_vram_reserve(), which evict.c surrounds with eviction), takes
- * those it needs when it knows them (godwit_vram_take(), cannot fail then) and gives the rest of the
- * reservation back. From then on a frame belongs to its folio: the last reference to that calls
- * godwit_vram_release(), wherever it is dropped.
+ * A migration reserves frames (godwit_vram_reserve(), which evict.c surrounds with eviction),
+ * takes those it needs when it knows them (godwit_vram_take(), cannot fail then) and gives the
+ * rest of the reservation back. From then on a frame belongs to its folio: the last reference
+ * to that calls godwit_vram_release(), wherever it is dropped.
  *
- * Locking: &godwit_vram.lock, a spinlock with interrupts off. Under it nothing sleeps, nothing is
- * allocated, and no other lock is taken.
+ * Locking: &godwit_vram.lock, a spinlock with interrupts off. Under it nothing sleeps, nothing
+ * is allocated, and no other lock is taken.
  */
 #include <linux/mm.h>
 #include <linux/slab.h>

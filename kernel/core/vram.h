@@ -21,8 +21,8 @@ struct godwit_device;
  */
 struct godwit_vram {
 	/**
-	 * @lock: protects all members. Innermost but for &godwit_client.ring_lock; interrupts are
-	 * off, since the last reference to a page can go anywhere.
+	 * @lock: protects all members. Innermost but for &godwit_client.ring_lock; interrupts
+	 * are off, since the last reference to a page can go anywhere.
 	 */
 	spinlock_t lock;
 	/** @frames: which are free. */

@@ -2,11 +2,13 @@
 /**
  * DOC: Generation words
  *
- * Overview: a word in the ring's mapping that changes whenever the pages of a watched range could
- * be anywhere else than before. It is bumped in the notifier, before the kernel changes anything,
- * so a program that finds the word unchanged knows that what it cached was right when it looked.
+ * Overview: a word in the ring's mapping that changes whenever the pages of a watched range
+ * could be anywhere else than before. It is bumped in the notifier, before the kernel changes
+ * anything, so a program that finds the word unchanged knows that what it cached was right when
+ * it looked.
  *
- * Locking: &godwit_mirror.watch_lock, inside &godwit_chunk.lock; &godwit_client.ring_lock inside it.
+ * Locking: &godwit_mirror.watch_lock, inside &godwit_chunk.lock; &godwit_client.ring_lock
+ * inside it.
  */
 #include <linux/slab.h>
 

@@ -4,7 +4,7 @@
 
 #include <linux/types.h>
 
-#define GODWIT_WATCH_LENGTH_MAX	(1ULL << 36)
+#define GODWIT_WATCH_LENGTH_MAX	BIT_ULL(36)
 
 struct drm_device;
 struct drm_file;

@@ -2,15 +2,21 @@
 /**
  * DOC: godwit_soft
  *
- * Overview: devices whose VRAM is a piece of RAM, for tests and for machines without a device. Any
- * number, of any size, by parameter:
+ * Overview: devices whose VRAM is a piece of RAM, for tests and for machines without a device.
+ * Any number, of any size, by parameter:
  *
  *   modprobe godwit_soft devices=private:64M,private:16M,coherent:32M@0x180000000
+ *
+ * Devices come and go also while the module is loaded:
+ *
+ *   echo private:16M > /sys/module/godwit_soft/parameters/add
+ *   echo godwit_soft.2 > /sys/module/godwit_soft/parameters/remove
  *
  * A coherent device needs physical addresses that the kernel does not use as RAM, for instance
  * those of the boot parameter memmap=32M$0x180000000. The CPU does the copies.
  *
- * Locking: none; copies touch only the frames that they were given.
+ * Locking: soft_lock around the list of devices. Copies need none: they touch only the frames
+ * that they were given.
  */
 #include <linux/device/faux.h>
 #include <linux/highmem.h>
@@ -18,7 +24,9 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 #include <linux/vmalloc.h>
 
 #include <godwit/device.h>
@@ -51,9 +59,14 @@ struct soft_device {
 	phys_addr_t phys;
 	/** @size: bytes. */
 	u64 size;
+	/** @name: of the device, and of its parent. */
+	char name[32];
 };
 
+/* Protects soft_devices and soft_count; held while a device comes or goes. */
+static DEFINE_MUTEX(soft_lock);
 static LIST_HEAD(soft_devices);
+static unsigned int soft_count;
 
 static void *soft_frame(struct godwit_device *gdev, unsigned long frame)
 {
@@ -153,7 +166,7 @@ static void soft_destroy(struct soft_device *soft)
 	kfree(soft);
 }
 
-static int soft_create(bool coherent, u64 size, phys_addr_t phys, unsigned int number)
+static int soft_create(bool coherent, u64 size, phys_addr_t phys)
 {
 	struct godwit_device_desc desc = {
 		.driver = "soft",
@@ -164,7 +177,6 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys, unsigned int n
 		.ops = &soft_ops,
 	};
 	struct soft_device *soft;
-	char name[32];
 	int ret;
 
 	soft = kzalloc_obj(*soft);
@@ -173,11 +185,11 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys, unsigned int n
 	soft->coherent = coherent;
 	soft->phys = phys;
 	soft->size = size;
-	snprintf(name, sizeof(name), "godwit_soft.%u", number);
-	soft->faux = faux_device_create(name, NULL, NULL);
+	snprintf(soft->name, sizeof(soft->name), "godwit_soft.%u", soft_count);
+	soft->faux = faux_device_create(soft->name, NULL, NULL);
 	ret = soft->faux ? soft_memory(soft) : -ENODEV;
 	if (!ret) {
-		desc.name = name;
+		desc.name = soft->name;
 		desc.priv = soft;
 		soft->gdev = godwit_device_register(&soft->faux->dev, &desc);
 		ret = PTR_ERR_OR_ZERO(soft->gdev);
@@ -187,11 +199,12 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys, unsigned int n
 		return ret;
 	}
 	list_add_tail(&soft->link, &soft_devices);
+	soft_count++;
 	return 0;
 }
 
 /* kind:size[@address] */
-static int soft_parse(char *text, unsigned int number)
+static int soft_parse(char *text)
 {
 	char *kind = strsep(&text, ":"), *end;
 	phys_addr_t phys = 0;
@@ -208,8 +221,57 @@ static int soft_parse(char *text, unsigned int number)
 		phys = memparse(end + 1, &end);
 	if (*end)
 		return -EINVAL;
-	return soft_create(coherent, size, phys, number);
+	return soft_create(coherent, size, phys);
 }
+
+/* A list of them; stops at the first that fails. */
+static int soft_parse_list(const char *text)
+{
+	char *list = kstrdup(text, GFP_KERNEL), *rest = list, *one;
+	int ret = 0;
+
+	if (!list)
+		return -ENOMEM;
+	mutex_lock(&soft_lock);
+	while (!ret && (one = strsep(&rest, ",")))
+		if (*strim(one))
+			ret = soft_parse(strim(one));
+	mutex_unlock(&soft_lock);
+	kfree(list);
+	return ret;
+}
+
+static int soft_add_set(const char *text, const struct kernel_param *param)
+{
+	/* Set at load time it would come before the module is ready. */
+	if (system_state < SYSTEM_RUNNING || THIS_MODULE->state != MODULE_STATE_LIVE)
+		return -EINVAL;
+	return soft_parse_list(text);
+}
+
+static int soft_remove_set(const char *text, const struct kernel_param *param)
+{
+	struct soft_device *soft, *found = NULL;
+
+	mutex_lock(&soft_lock);
+	list_for_each_entry(soft, &soft_devices, link)
+		if (sysfs_streq(text, soft->name))
+			found = soft;
+	if (found) {
+		list_del(&found->link);
+		soft_destroy(found);
+	}
+	mutex_unlock(&soft_lock);
+	return found ? 0 : -ENODEV;
+}
+
+static const struct kernel_param_ops soft_add_ops = { .set = soft_add_set };
+static const struct kernel_param_ops soft_remove_ops = { .set = soft_remove_set };
+
+module_param_cb(add, &soft_add_ops, NULL, 0200);
+MODULE_PARM_DESC(add, "Write kind:size[,...] to make more devices");
+module_param_cb(remove, &soft_remove_ops, NULL, 0200);
+MODULE_PARM_DESC(remove, "Write the name of a device to remove it, as if it were unplugged");
 
 static void soft_exit(void)
 {
@@ -223,20 +285,12 @@ static void soft_exit(void)
 
 static int __init soft_init(void)
 {
-	char *list = kstrdup(devices, GFP_KERNEL), *rest = list, *text;
-	unsigned int number = 0;
-	int ret = 0;
+	int ret = soft_parse_list(devices);
 
-	if (!list)
-		return -ENOMEM;
-	while (!ret && (text = strsep(&rest, ",")))
-		if (*text)
-			ret = soft_parse(text, number++);
 	if (ret) {
-		pr_err("godwit_soft: device %u of \"%s\": error %d\n", number, devices, ret);
+		pr_err("godwit_soft: device %u of \"%s\": error %d\n", soft_count, devices, ret);
 		soft_exit();
 	}
-	kfree(list);
 	return ret;
 }
 

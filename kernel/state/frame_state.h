@@ -27,8 +27,8 @@ enum godwit_frame_state {
 	/** @GODWIT_FRAME_LIVE: It is a page of somebody's memory. Its folio has references. */
 	GODWIT_FRAME_LIVE,
 	/**
-	 * @GODWIT_FRAME_LEAVING: As LIVE, but its folio is locked and unmapped, and its bytes are
-	 * being copied home. Nobody writes it.
+	 * @GODWIT_FRAME_LEAVING: As LIVE, but its folio is locked and unmapped, and its bytes
+	 * are being copied home. Nobody writes it.
 	 */
 	GODWIT_FRAME_LEAVING,
 	/** @GODWIT_FRAME_OBJECT: It belongs to a GEM object. */

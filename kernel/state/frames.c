@@ -227,7 +227,8 @@ void godwit_frames_unpin(struct godwit_frames *frames, unsigned long frame)
  * @frames: the frames.
  * @block: index of the block.
  *
- * Return: false where it is isolated already, or where its free frames are promised to somebody.
+ * Return: false where it is isolated already, or where its free frames are promised to
+ * somebody.
  */
 bool godwit_frames_isolate(struct godwit_frames *frames, unsigned long block)
 {

@@ -12,12 +12,12 @@
  * block by block, the one that was used longest ago first.
  *
  * Reservation: a migration reserves frames before it locks anything, and takes them when it
- * knows which it needs. Taking what was reserved cannot fail, which is why nothing is ever evicted
- * while pages are locked. available = free frames outside isolated blocks - reserved frames, and
- * never negative.
+ * knows which it needs. Taking what was reserved cannot fail, which is why nothing is ever
+ * evicted while pages are locked. available = free frames outside isolated blocks - reserved
+ * frames, and never negative.
  *
- * Isolation: while a block is evicted, nothing is taken from it, so that the eviction converges and
- * the block ends up empty. Frames that are given back to it become available when it ends.
+ * Isolation: while a block is evicted, nothing is taken from it, so that the eviction converges
+ * and the block ends up empty. Frames that are given back to it become available when it ends.
  *
  * No locking here; the caller has one lock around all calls.
  */

@@ -7,16 +7,19 @@
 /**
  * DOC: Why a page stayed
  *
- * A page that should have moved and did not has a reason that the caller is told. The kernel does
- * not say it: migrate_vma_setup() leaves a zero for whatever it passed over. The reason follows
- * from what was seen before (a look at the page tables) and from how far the page came.
+ * A page that should have moved and did not has a reason that the caller is told. The kernel
+ * does not say it: migrate_vma_setup() leaves a zero for whatever it passed over. The reason
+ * follows from what was seen before (a look at the page tables) and from how far the page came.
  */
 
 /**
  * enum godwit_seen - what the page tables said before the migration began.
  */
 enum godwit_seen {
-	/** @GODWIT_SEEN_NOTHING: No entry, or one that is no page: never touched, swapped, under way. */
+	/**
+	 * @GODWIT_SEEN_NOTHING: No entry, or one that is no page: never touched, swapped, under
+	 * way.
+	 */
 	GODWIT_SEEN_NOTHING,
 	/** @GODWIT_SEEN_ANON: Anonymous memory in RAM. */
 	GODWIT_SEEN_ANON,
@@ -42,7 +45,10 @@ enum godwit_seen {
  * enum godwit_reached - how far a page came in a migration.
  */
 enum godwit_reached {
-	/** @GODWIT_REACHED_NOTHING: migrate_vma_setup() passed over it, or was not called for it. */
+	/**
+	 * @GODWIT_REACHED_NOTHING: migrate_vma_setup() passed over it, or was not called for
+	 * it.
+	 */
 	GODWIT_REACHED_NOTHING,
 	/** @GODWIT_REACHED_SETUP: It was isolated; there was no room for it. */
 	GODWIT_REACHED_SETUP,

@@ -10,8 +10,8 @@
  * @tail: records that were taken, as the program says: any value at all.
  * @capacity: a power of two.
  *
- * A tail beyond the head, or more than a lap behind it, is nonsense; then the ring is full, until
- * the program repairs it. Nothing that it writes can make the driver store elsewhere.
+ * A tail beyond the head, or more than a lap behind it, is nonsense; then the ring is full,
+ * until the program repairs it. Nothing that it writes can make the driver store elsewhere.
  */
 static inline bool godwit_ring_full(u64 head, u64 tail, u32 capacity)
 {

@@ -163,6 +163,24 @@ drm_godwit_residency Device::residency(const void* addr, size_t length,
   return args;
 }
 
+SoftDevice::SoftDevice(const std::string& spec) {
+  index_ = Device::count();
+  EXPECT_EQ(write_file("/sys/module/godwit_soft/parameters/add", spec), 0) << spec;
+  if (Device::count() != index_ + 1) {
+    ADD_FAILURE() << "no device came for " << spec;
+    return;
+  }
+  name_ = Device(index_).info().name;
+}
+
+SoftDevice::~SoftDevice() { remove(); }
+
+void SoftDevice::remove() {
+  if (name_.empty()) return;
+  EXPECT_EQ(write_file("/sys/module/godwit_soft/parameters/remove", name_), 0) << name_;
+  name_.clear();
+}
+
 Memory::Memory(size_t bytes, Kind kind) : size_(bytes) {
   const int flags = kind == kShared ? MAP_SHARED | MAP_ANONYMOUS : MAP_PRIVATE | MAP_ANONYMOUS;
   if (kind == kHugetlb) {
@@ -292,6 +310,15 @@ std::string read_file(const std::string& path) {
   std::ostringstream text;
   text << file.rdbuf();
   return text.str();
+}
+
+int write_file(const std::string& path, const std::string& text) {
+  const int fd = open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  const ssize_t wrote = write(fd, text.data(), text.size());
+  const int result = wrote < 0 ? -errno : 0;
+  close(fd);
+  return result;
 }
 
 uint64_t wait_for_free(const Device& device, uint64_t bytes) {

@@ -61,6 +61,25 @@ class Device {
   int fd_ = -1;
 };
 
+// A device of godwit_soft that comes and goes with the object.
+class SoftDevice {
+ public:
+  // As the module parameter takes it: "private:16M".
+  explicit SoftDevice(const std::string& spec);
+  ~SoftDevice();
+  SoftDevice(const SoftDevice&) = delete;
+  SoftDevice& operator=(const SoftDevice&) = delete;
+
+  // As if it were unplugged.
+  void remove();
+  // Its number, for Device.
+  int index() const { return index_; }
+
+ private:
+  std::string name_;
+  int index_ = 0;
+};
+
 // A mapping, unmapped at the end.
 class Memory {
  public:
@@ -104,6 +123,8 @@ int temporary_file(size_t bytes, uint64_t seed, const char* folder = "/tmp");
 size_t huge_kib(const void* data);
 
 std::string read_file(const std::string& path);
+// 0 or a negative errno.
+int write_file(const std::string& path, const std::string& text);
 
 // A test on the first device: fails where VRAM is not as free afterwards as it was before.
 class DeviceTest : public ::testing::Test {

@@ -16,22 +16,23 @@ struct page;
  * DOC: Writing a device driver
  *
  * A driver describes its VRAM (&struct godwit_device_desc), gives a few operations
- * (&struct godwit_device_ops), calls godwit_device_register() and has a render node. At the end,
- * godwit_device_unregister() brings every page home, through those operations, and returns when
- * no page of the VRAM is in use: only then may the driver take its hardware down.
+ * (&struct godwit_device_ops), calls godwit_device_register() and has a render node. At the
+ * end, godwit_device_unregister() brings every page home, through those operations, and returns
+ * when no page of the VRAM is in use: only then may the driver take its hardware down.
  *
- * The framework owns: which frame of VRAM holds what, the page tables of the mirrors, when pages
- * move, and the render node. The driver owns: the hardware. The framework never touches VRAM
- * except through &godwit_device_ops, and the operations never call back into the framework.
+ * The framework owns: which frame of VRAM holds what, the page tables of the mirrors, when
+ * pages move, and the render node. The driver owns: the hardware. The framework never touches
+ * VRAM except through &godwit_device_ops, and the operations never call back into the
+ * framework.
  *
- * Frames are page-sized and numbered from 0. A frame whose page was freed may be handed out again
- * at once, so an operation must not touch a frame after it returned. Whatever is handed out is
- * overwritten in full, by a copy or by @clear, before anybody can see it.
+ * Frames are page-sized and numbered from 0. A frame whose page was freed may be handed out
+ * again at once, so an operation must not touch a frame after it returned. Whatever is handed
+ * out is overwritten in full, by a copy or by @clear, before anybody can see it.
  *
- * Context: unless an operation says otherwise it may sleep; it must not take mmap_lock, must not
- * fault, and must not allocate memory in a way that reclaims (use GFP_NOIO at the most, and have
- * what copies need allocated beforehand): migrations call it with pages locked, and reclaim would
- * wait for these.
+ * Context: unless an operation says otherwise it may sleep; it must not take mmap_lock, must
+ * not fault, and must not allocate memory in a way that reclaims (use GFP_NOIO at the most, and
+ * have what copies need allocated beforehand): migrations call it with pages locked, and
+ * reclaim would wait for these.
  */
 
 /**
@@ -45,7 +46,9 @@ enum godwit_vram_kind {
 	 * &godwit_device_desc.vram_phys, 4 KiB only.
 	 */
 	GODWIT_VRAM_COHERENT = 2,
-	/** @GODWIT_VRAM_EXPLICIT: For objects only; the process's own memory does not migrate. */
+	/**
+	 * @GODWIT_VRAM_EXPLICIT: For objects only; the process's own memory does not migrate.
+	 */
 	GODWIT_VRAM_EXPLICIT = 3,
 };
 
@@ -76,9 +79,9 @@ struct godwit_device_ops {
 			    unsigned int count);
 
 	/**
-	 * @copy_from_vram: required. The other way. When it fails, the framework tries each piece
-	 * alone, and gives up only those that fail again: the page stays in VRAM, or, where the
-	 * device is going away, is poisoned and its owner told. Called concurrently.
+	 * @copy_from_vram: required. The other way. When it fails, the framework tries each
+	 * piece alone, and gives up only those that fail again: the page stays in VRAM, or,
+	 * where the device is going away, is poisoned and its owner told. Called concurrently.
 	 */
 	int (*copy_from_vram)(struct godwit_device *gdev, const struct godwit_copy *pieces,
 			      unsigned int count);
@@ -98,8 +101,9 @@ struct godwit_device_ops {
 	void (*invalidate)(struct godwit_device *gdev, u32 asid, u64 start, u64 end);
 
 	/**
-	 * @cpu_address: optional, required for the command queue of the framework. Kernel address
-	 * of a frame, valid to the end of that frame only, and until unregistration. Any context.
+	 * @cpu_address: optional, required for the command queue of the framework. Kernel
+	 * address of a frame, valid to the end of that frame only, and until unregistration.
+	 * Any context.
 	 */
 	void *(*cpu_address)(struct godwit_device *gdev, unsigned long frame);
 

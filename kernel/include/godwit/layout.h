@@ -18,7 +18,9 @@
 #define GODWIT_LAYOUT_SIZE(type, size)							\
 	static_assert(sizeof(struct type) == (size) && (size) % 8 == 0,			\
 		      "size of struct " #type)
-/** define GODWIT_LAYOUT_AT - the offset of a member, which is a multiple of the member's size. */
+/**
+ * define GODWIT_LAYOUT_AT - the offset of a member, which is a multiple of the member's size.
+ */
 #define GODWIT_LAYOUT_AT(type, member, offset)						\
 	static_assert(offsetof(struct type, member) == (offset), "offset of " #type "." #member)
 

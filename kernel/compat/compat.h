@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * What differs between kernels, all of it here: the rest of the module is written to the newest
+ * kernel. Included before everything else (Kbuild). One fact a paragraph: what differs, since which
+ * version, and when the paragraph can go.
+ *
+ * Up to now only Linux 7.2 is served. What older ones will need here, found while writing for
+ * 7.2: the arguments of zone_device_folio_init(); dev_pagemap_ops.folio_free (page_free before);
+ * MIGRATE_VMA_SELECT_COMPOUND; zap_vma_range() (zap_page_range_single before); kzalloc_obj();
+ * vmalloc_huge() with a node.
+ */
+#ifndef _GODWIT_COMPAT_H_
+#define _GODWIT_COMPAT_H_
+
+#include <linux/version.h>
+
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 2, 0)
+#error "godwit needs Linux 7.2"
+#endif
+
+#endif /* _GODWIT_COMPAT_H_ */

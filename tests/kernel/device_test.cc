@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: MIT
+// Devices that come, go, fail, and share a process; and clients that share a device.
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+#include <thread>
+
+#include "tests/kernel/guest.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr size_t kSmall = size_t{16} << 20;
+
+TEST(Devices, TwoOnOneProcessHandPagesToEachOther) {
+  SoftDevice first("private:16M"), second("private:16M");
+  Device a(first.index()), b(second.index());
+  Memory memory(4 * kHuge);
+  fill(memory.data(), memory.size(), 1);
+  EXPECT_EQ(a.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  EXPECT_EQ(b.residency(memory.data(), memory.size()).in_peer, memory.size() / kPage);
+  EXPECT_EQ(b.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  EXPECT_EQ(b.stat(GODWIT_STAT_PEER_FETCHES), memory.size() / kPage);
+  EXPECT_EQ(a.in_vram(memory.data(), memory.size()), 0u);
+  EXPECT_EQ(b.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  EXPECT_EQ(a.info().vram_free, a.info().vram_total);
+  EXPECT_BYTES(memory.data(), memory.size(), 1u);
+}
+
+TEST(Devices, OneCallBringsPagesOfBothHome) {
+  SoftDevice first("private:16M"), second("private:16M");
+  Device a(first.index()), b(second.index());
+  Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 2);
+  for (size_t page = 0; page < kHuge / kPage; ++page) {
+    (page % 3 ? a : b).to_vram(memory.page(page), kPage);
+  }
+  EXPECT_EQ(a.to_ram(memory.data(), memory.size()).moved, kHuge / kPage);
+  EXPECT_EQ(b.residency(memory.data(), memory.size()).in_system, kHuge / kPage);
+  EXPECT_BYTES(memory.data(), memory.size(), 2u);
+}
+
+TEST(Devices, EvictRangeTakesOnlyTheDevicesOwnPages) {
+  SoftDevice first("private:16M"), second("private:16M");
+  Device a(first.index()), b(second.index());
+  Memory memory(2 * kHuge);
+  fill(memory.data(), memory.size(), 3);
+  a.to_vram(memory.data(), kHuge);
+  b.to_vram(memory.data() + kHuge, kHuge);
+  EXPECT_EQ(a.evict(GODWIT_EVICT_RANGE, memory.data(), memory.size()).evicted, kHuge / kPage);
+  EXPECT_EQ(b.in_vram(memory.data(), memory.size()), kHuge / kPage);
+  EXPECT_BYTES(memory.data(), memory.size(), 3u);
+}
+
+TEST(Devices, RemovalBringsEveryPageHome) {
+  for (const auto kind : {Memory::kAnonymous, Memory::kHugePages}) {
+    SoftDevice soft("private:16M");
+    Device gpu(soft.index());
+    Memory memory(kSmall, kind);
+    fill(memory.data(), memory.size(), 4);
+    EXPECT_EQ(gpu.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    soft.remove();
+    EXPECT_BYTES(memory.data(), memory.size(), 4u);
+    drm_godwit_query query = {};
+    EXPECT_EQ(gpu.call(DRM_IOCTL_GODWIT_QUERY, &query), -ENODEV);
+  }
+}
+
+TEST(Devices, RemovalWhileProcessesMigrate) {
+  for (int round = 0; round < 3; ++round) {
+    SoftDevice soft("private:16M");
+    std::vector<pid_t> children;
+    int started[2];
+    ASSERT_EQ(pipe(started), 0);
+    for (uint64_t seed = 0; seed < 3; ++seed) {
+      const pid_t child = fork();
+      if (child == 0) {
+        Device gpu(soft.index());
+        Memory memory(4 * kHuge, seed % 2 ? Memory::kHugePages : Memory::kAnonymous);
+        fill(memory.data(), memory.size(), seed);
+        drm_godwit_migrate args = {};
+        args.addr = reinterpret_cast<uintptr_t>(memory.data());
+        args.length = memory.size();
+        args.to = GODWIT_PLACE_VRAM;
+        int result = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+        if (write(started[1], "x", 1) != 1) _exit(2);
+        while (result == 0) {
+          if (differs(memory.data(), memory.size(), seed) != -1) _exit(3);
+          result = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+        }
+        if (result != -ENODEV) _exit(4);
+        _exit(differs(memory.data(), memory.size(), seed) == -1 ? 0 : 5);
+      }
+      children.push_back(child);
+    }
+    char byte = 0;
+    for (size_t i = 0; i < children.size(); ++i) ASSERT_EQ(read(started[0], &byte, 1), 1);
+    soft.remove();
+    for (const pid_t child : children) {
+      int status = -1;
+      waitpid(child, &status, 0);
+      EXPECT_TRUE(exited_well(status)) << status;
+    }
+    close(started[0]);
+    close(started[1]);
+  }
+}
+
+TEST(Devices, APageThatCannotBeCopiedAtRemovalRaisesSigbusAndNoOtherDoes) {
+  SoftDevice soft("private:16M");
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 5);
+  {
+    Device gpu(soft.index());
+    gpu.to_vram(memory.data(), memory.size());
+  }
+  // The batch fails, and then the first of its pages alone.
+  ASSERT_EQ(write_file("/sys/module/godwit_soft/parameters/fail_copies", "2"), 0);
+  soft.remove();
+  ASSERT_EQ(read_file("/sys/module/godwit_soft/parameters/fail_copies"), "0\n");
+  size_t lost = 0;
+  std::vector<uint8_t> want(memory.size());
+  fill(want.data(), want.size(), 5);
+  for (size_t page = 0; page < memory.size() / kPage; ++page) {
+    const int signal = signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.page(page)); });
+    if (signal == SIGBUS) {
+      ++lost;
+    } else {
+      EXPECT_EQ(memcmp(memory.page(page), want.data() + page * kPage, kPage), 0) << page;
+    }
+  }
+  EXPECT_EQ(lost, 1u);
+}
+
+TEST(Devices, CpuFaultOnAPageThatCannotBeCopiedIsSigbusAndTheByteIsNotLost) {
+  SoftDevice soft("private:16M");
+  Device gpu(soft.index());
+  Memory memory(kPage);
+  fill(memory.data(), memory.size(), 6);
+  gpu.to_vram(memory.data(), memory.size());
+  ASSERT_EQ(write_file("/sys/module/godwit_soft/parameters/fail_copies", "2"), 0);
+  EXPECT_EQ(signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.data()); }), SIGBUS);
+  EXPECT_EQ(gpu.stat(GODWIT_STAT_COPY_ERRORS, true), 1u);
+  EXPECT_BYTES(memory.data(), memory.size(), 6u) << "the device works again";
+}
+
+TEST(Devices, ClientsEvictEachOthersPagesAndLoseNoByte) {
+  SoftDevice soft("private:8M");
+  std::vector<pid_t> children;
+  for (uint64_t seed = 0; seed < 3; ++seed) {
+    const pid_t child = fork();
+    if (child == 0) {
+      Device gpu(soft.index());
+      Memory memory(3 * kHuge, seed == 1 ? Memory::kHugePages : Memory::kAnonymous);
+      for (uint64_t round = 0; round < 8; ++round) {
+        fill(memory.data(), memory.size(), seed * 100 + round);
+        gpu.to_vram(memory.data(), memory.size());
+        if (differs(memory.data(), memory.size(), seed * 100 + round) != -1) _exit(3);
+      }
+      _exit(::testing::Test::HasFailure() ? 1 : 0);
+    }
+    children.push_back(child);
+  }
+  for (const pid_t child : children) {
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(exited_well(status)) << status;
+  }
+}
+
+TEST(Devices, VramOfAnotherProcessIsNeverSeen) {
+  SoftDevice soft("private:4M");
+  const size_t bytes = size_t{4} << 20;
+  EXPECT_TRUE(exited_well(in_child([&] {
+    Device gpu(soft.index());
+    Memory secret(bytes);
+    memset(secret.data(), 0xa5, bytes);
+    EXPECT_EQ(gpu.to_vram(secret.data(), bytes).moved, bytes / kPage);
+  })));
+  Device gpu(soft.index());
+  for (const auto kind : {Memory::kAnonymous, Memory::kHugePages}) {
+    Memory memory(bytes, kind);
+    EXPECT_EQ(gpu.to_vram(memory.data(), bytes).moved, bytes / kPage);
+    EXPECT_TRUE(all_zero(memory.data(), bytes));
+  }
+}
+
+TEST(Devices, EvictionOfAnotherClientNeedsAdministration) {
+  SoftDevice soft("private:16M");
+  Device gpu(soft.index());
+  drm_godwit_attach attach = {};
+  attach.client_version = GODWIT_UAPI_VERSION;
+  ASSERT_EQ(gpu.call(DRM_IOCTL_GODWIT_ATTACH, &attach), 0);
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 7);
+  gpu.to_vram(memory.data(), memory.size());
+  EXPECT_TRUE(exited_well(in_child([&] {
+    Device other(soft.index());
+    EXPECT_EQ(setuid(65534), 0);
+    drm_godwit_evict evict = {};
+    evict.what = GODWIT_EVICT_CLIENT;
+    evict.client = attach.client_id;
+    EXPECT_EQ(other.call(DRM_IOCTL_GODWIT_EVICT, &evict), -EACCES);
+    evict.what = GODWIT_EVICT_DEVICE;
+    evict.client = 0;
+    EXPECT_EQ(other.call(DRM_IOCTL_GODWIT_EVICT, &evict), -EACCES);
+  })));
+  EXPECT_EQ(gpu.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  EXPECT_TRUE(exited_well(in_child([&] {
+    Device other(soft.index());
+    EXPECT_EQ(other.evict(GODWIT_EVICT_CLIENT, nullptr, 0, attach.client_id).evicted,
+              memory.size() / kPage);
+  })));
+  EXPECT_EQ(gpu.in_vram(memory.data(), memory.size()), 0u);
+  EXPECT_BYTES(memory.data(), memory.size(), 7u);
+}
+
+TEST(Devices, FdinfoShowsTheVramOfTheClient) {
+  SoftDevice soft("private:16M");
+  Device gpu(soft.index());
+  Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 8);
+  gpu.to_vram(memory.data(), memory.size());
+  const std::string info = read_file("/proc/self/fdinfo/" + std::to_string(gpu.fd()));
+  EXPECT_NE(info.find("drm-driver:\tgodwit"), std::string::npos) << info;
+  EXPECT_NE(info.find("drm-total-vram0:\t2 MiB"), std::string::npos) << info;
+}
+
+}  // namespace
+}  // namespace godwit::guest

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT
+// Every kind of memory that a range can hold: what moves, what stays, and what it is told.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstring>
+
+#include "tests/kernel/guest.h"
+
+namespace godwit::guest {
+namespace {
+
+using Kinds = DeviceTest;
+
+TEST_F(Kinds, SharedMemoryStaysAndKeepsItsBytes) {
+  Memory memory(size_t{1} << 20, Memory::kShared);
+  fill(memory.data(), memory.size(), 1);
+  const auto answer = gpu_.to_vram(memory.data(), memory.size());
+  EXPECT_EQ(answer.moved, 0u);
+  EXPECT_EQ(answer.stayed[GODWIT_STAY_FILE], memory.size() / kPage);
+  EXPECT_BYTES(memory.data(), memory.size(), 1u);
+}
+
+TEST_F(Kinds, MemfdStaysAndKeepsItsBytes) {
+  const int fd = memfd_create("godwit", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, 1 << 20), 0);
+  {
+    Memory memory(size_t{1} << 20, MAP_SHARED, fd, PROT_READ | PROT_WRITE);
+    fill(memory.data(), memory.size(), 2);
+    EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_FILE],
+              memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 2u);
+  }
+  close(fd);
+}
+
+TEST_F(Kinds, SharedFileStaysAndKeepsItsBytes) {
+  const int fd = temporary_file(size_t{1} << 20, 3);
+  {
+    Memory memory(size_t{1} << 20, MAP_SHARED, fd, PROT_READ | PROT_WRITE);
+    EXPECT_BYTES(memory.data(), memory.size(), 3u);
+    EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_FILE],
+              memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 3u);
+  }
+  close(fd);
+}
+
+TEST_F(Kinds, WrittenPagesOfAPrivateFileMoveTheOthersStay) {
+  const size_t bytes = size_t{1} << 20;
+  const int fd = temporary_file(bytes, 4);
+  {
+    Memory memory(bytes, MAP_PRIVATE, fd, PROT_READ | PROT_WRITE);
+    EXPECT_BYTES(memory.data(), bytes, 4u);  // all pages are there
+    fill(memory.page(3), 2 * kPage, 5);
+    fill(memory.page(200), kPage, 6);
+    std::vector<uint8_t> reasons;
+    const auto answer = gpu_.migrate(memory.data(), bytes, GODWIT_PLACE_VRAM, 0, &reasons);
+    EXPECT_EQ(answer.moved, 3u);
+    EXPECT_EQ(answer.stayed[GODWIT_STAY_FILE], bytes / kPage - 3);
+    EXPECT_EQ(reasons[2], GODWIT_STAY_FILE);
+    EXPECT_EQ(reasons[3], GODWIT_STAY_NONE);
+    EXPECT_EQ(reasons[200], GODWIT_STAY_NONE);
+    EXPECT_EQ(gpu_.in_vram(memory.data(), bytes), 3u);
+    EXPECT_BYTES(memory.page(3), 2 * kPage, 5u);
+    EXPECT_BYTES(memory.page(200), kPage, 6u);
+  }
+  std::vector<uint64_t> file(bytes / 8);
+  ASSERT_EQ(pread(fd, file.data(), bytes, 0), static_cast<ssize_t>(bytes));
+  EXPECT_BYTES(file.data(), bytes, 4u) << "the file was written";
+  close(fd);
+}
+
+TEST_F(Kinds, UntouchedPrivateFileStays) {
+  const int fd = temporary_file(size_t{1} << 20, 7);
+  {
+    Memory memory(size_t{1} << 20, MAP_PRIVATE, fd, PROT_READ | PROT_WRITE);
+    EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_FILE],
+              memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 7u);
+  }
+  close(fd);
+}
+
+TEST_F(Kinds, HugetlbStaysAndKeepsItsBytes) {
+  ASSERT_EQ(write_file("/proc/sys/vm/nr_hugepages", "4"), 0);
+  {
+    Memory memory(2 * kHuge, Memory::kHugetlb);
+    if (!memory) {
+      write_file("/proc/sys/vm/nr_hugepages", "0");
+      GTEST_SKIP() << "no hugetlb pages";
+    }
+    fill(memory.data(), memory.size(), 8);
+    EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_SPECIAL],
+              memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 8u);
+  }
+  write_file("/proc/sys/vm/nr_hugepages", "0");
+}
+
+TEST_F(Kinds, ReadOnlyMemoryMovesAndStaysReadOnly) {
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 9);
+  ASSERT_EQ(mprotect(memory.data(), memory.size(), PROT_READ), 0);
+  EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  EXPECT_EQ(signal_of([&] { *const_cast<volatile uint8_t*>(memory.data()) = 1; }), SIGSEGV);
+  EXPECT_BYTES(memory.data(), memory.size(), 9u);
+}
+
+TEST_F(Kinds, MemoryThatMayNotBeReadStays) {
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 10);
+  ASSERT_EQ(mprotect(memory.data(), memory.size(), PROT_NONE), 0);
+  EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_HOLE],
+            memory.size() / kPage);
+  ASSERT_EQ(mprotect(memory.data(), memory.size(), PROT_READ), 0);
+  EXPECT_BYTES(memory.data(), memory.size(), 10u);
+}
+
+TEST_F(Kinds, PinnedPageStaysItsNeighboursMove) {
+  // A page in a pipe is pinned by the pipe.
+  Memory memory(kHuge, Memory::kHugePages);
+  fill(memory.data(), memory.size(), 11);
+  madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);
+  ASSERT_EQ(gpu_.migrate(memory.data(), memory.size(), GODWIT_PLACE_VRAM, GODWIT_MIGRATE_SMALL).moved,
+            kHuge / kPage);
+  gpu_.to_ram(memory.data(), memory.size(), GODWIT_MIGRATE_SMALL);
+  int pipe_fds[2];
+  ASSERT_EQ(pipe(pipe_fds), 0);
+  iovec piece = {memory.page(100), kPage};
+  ASSERT_EQ(vmsplice(pipe_fds[1], &piece, 1, 0), static_cast<ssize_t>(kPage));
+  std::vector<uint8_t> reasons;
+  const auto answer =
+      gpu_.migrate(memory.data(), memory.size(), GODWIT_PLACE_VRAM, 0, &reasons);
+  EXPECT_EQ(answer.moved, kHuge / kPage - 1);
+  EXPECT_EQ(reasons[100], GODWIT_STAY_BUSY);
+  EXPECT_BYTES(memory.data(), memory.size(), 11u);
+  close(pipe_fds[0]);
+  close(pipe_fds[1]);
+  EXPECT_EQ(gpu_.to_vram(memory.page(100), kPage).moved, 1u) << "free again, it moves";
+}
+
+TEST_F(Kinds, LockedMemoryMoves) {
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 12);
+  ASSERT_EQ(mlock(memory.data(), memory.size()), 0);
+  const auto answer = gpu_.to_vram(memory.data(), memory.size());
+  EXPECT_EQ(answer.moved + answer.stayed[GODWIT_STAY_BUSY], memory.size() / kPage);
+  EXPECT_BYTES(memory.data(), memory.size(), 12u);
+}
+
+TEST_F(Kinds, SystemCallsReadAndWriteMemoryInVram) {
+  Memory memory(size_t{1} << 20);
+  fill(memory.data(), memory.size(), 13);
+  gpu_.to_vram(memory.data(), memory.size());
+  const int fd = memfd_create("godwit", MFD_CLOEXEC);
+  ASSERT_EQ(write(fd, memory.data(), memory.size()), static_cast<ssize_t>(memory.size()));
+  memset(memory.data(), 0, memory.size());
+  gpu_.to_vram(memory.data(), memory.size());
+  ASSERT_EQ(pread(fd, memory.data(), memory.size(), 0), static_cast<ssize_t>(memory.size()));
+  EXPECT_BYTES(memory.data(), memory.size(), 13u);
+  close(fd);
+}
+
+}  // namespace
+}  // namespace godwit::guest
