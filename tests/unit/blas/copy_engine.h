@@ -37,6 +37,13 @@ class CopyEngine final : public Engine {
   [[nodiscard]] EngineInfo info() const override { return {"copy", "full", "none", {}, bytes_}; }
   [[nodiscard]] Result<Device*> device() override { return device_.get(); }
   [[nodiscard]] Result<void*> allocate(std::size_t, std::size_t) override { return arena_; }
+  [[nodiscard]] Result<void*> map(const std::string& /*path*/,
+                                  const MapOptions& /*options*/) override {
+    return fail(Code::kUnsupported, "no files here");
+  }
+  [[nodiscard]] Result<std::size_t> sync(const void* /*base*/, std::size_t /*bytes*/) override {
+    return fail(Code::kUnsupported, "no files here");
+  }
   Result<> free(void*) override { return {}; }
   [[nodiscard]] std::size_t size_of(const void*) const override { return bytes_; }
   [[nodiscard]] bool manages(const void* address) const noexcept override;
