@@ -10,6 +10,7 @@
 
 #include "bindings/malloc/foreign.h"
 #include "bindings/malloc/process_context.h"
+#include "bindings/malloc/region_cache.h"
 #include "bindings/malloc/settings.h"
 #include "bindings/malloc/small_heap.h"
 
@@ -90,8 +91,7 @@ void* allocate_slow(size_t bytes, size_t alignment) noexcept {
 void* allocate_zeroed_slow(size_t bytes) noexcept {
   if (too_large(bytes)) return nullptr;
   if (wants_managed(bytes)) {
-    // Regions are zero-filled.
-    if (void* block = managed_allocate(bytes, 0)) return block;
+    if (void* block = managed_allocate_zeroed(bytes)) return block;
   } else {
     small_heap_prepare();
   }
@@ -170,6 +170,7 @@ namespace {
   using namespace godwit::preload;
   small_heap_prepare();
   foreign_resolve();
+  region_cache_start(cache_setting());
   process_context_start(chaos_setting());
   small_limit.store(min_block_setting(), std::memory_order_release);
 }

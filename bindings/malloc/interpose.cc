@@ -130,6 +130,7 @@ GODWIT_API size_t malloc_usable_size(void* block) noexcept { return usable_size(
 
 GODWIT_API int malloc_trim(size_t) noexcept {
   managed_free_deferred();
+  (void)managed_trim();
   mi_collect(true);
   return 1;
 }

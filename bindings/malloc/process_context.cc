@@ -6,11 +6,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include "bindings/malloc/chaos.h"
+#include "bindings/malloc/region_cache.h"
 #include "bindings/malloc/report.h"
 
 namespace godwit::preload {
@@ -67,10 +69,12 @@ void fork_prepare() noexcept {
   ++busy;
   fork_prepared = true;
   godwit_fork_prepare(context.load(std::memory_order_relaxed));
+  region_cache_fork_prepare();
 }
 
 void fork_parent() noexcept {
   if (fork_prepared) {
+    region_cache_fork_parent();
     godwit_fork_parent(context.load(std::memory_order_relaxed));
     fork_prepared = false;
     --busy;
@@ -80,6 +84,7 @@ void fork_parent() noexcept {
 
 void fork_child() noexcept {
   chaos_after_fork_in_child();
+  region_cache_fork_child();
   if (fork_prepared) {
     godwit_fork_child(context.load(std::memory_order_relaxed));
     fork_prepared = false;
@@ -127,16 +132,53 @@ godwit_context* create() noexcept {
   return made;
 }
 
+[[noreturn]] void die_of_free(const void* block) noexcept {
+  report_line("free(): %p is no block: freed twice, or not its start", block);
+  abort();
+}
+
 void free_now(void* block) noexcept {
   godwit_context* owner = context.load(std::memory_order_acquire);
   const int code = retry([&] { return godwit_free(owner, block); });
   if (code == GODWIT_OK || state.load(std::memory_order_acquire) == State::kDetached) return;
-  if (code == GODWIT_INVALID_ARGUMENT) {
-    report_line("free(): %p is no block: freed twice, or not its start", block);
-    abort();
-  }
+  if (code == GODWIT_INVALID_ARGUMENT) die_of_free(block);
   // Pinned or held: its owner is done with it, so it is only a leak.
   report_line("free(): a block at %p stays allocated: %s", block, godwit_last_error());
+}
+
+// True where every page of the block is in RAM, or nowhere. Pages that are on their way, or have a
+// copy in VRAM, are for the engine to give up.
+bool in_ram(godwit_context* owner, const void* block, size_t bytes) noexcept {
+  constexpr size_t kPage = 4096;
+  uint8_t states[4096];
+  const char* at = static_cast<const char*>(block);
+  for (size_t left = bytes / kPage; left != 0;) {
+    const size_t pages = left < sizeof(states) ? left : sizeof(states);
+    if (godwit_residency(owner, at, pages * kPage, states, pages) != GODWIT_OK) return false;
+    for (size_t page = 0; page < pages; ++page) {
+      if (states[page] != GODWIT_PAGE_UNTOUCHED && states[page] != GODWIT_PAGE_HOST) return false;
+    }
+    at += pages * kPage;
+    left -= pages;
+  }
+  return true;
+}
+
+// Free for its next use, or for good.
+void free_or_keep(void* block) noexcept {
+  if (state.load(std::memory_order_acquire) == State::kReady) {
+    godwit_context* owner = context.load(std::memory_order_relaxed);
+    const size_t bytes = godwit_size_of(owner, block);
+    if (bytes != 0 && region_cache_holds(block)) die_of_free(block);
+    void* victims[kMostVictims];
+    if (bytes != 0 && in_ram(owner, block, bytes)) {
+      (void)godwit_advise(owner, block, bytes, GODWIT_ADVICE_NORMAL);
+      const int gone = region_cache_put(block, bytes, victims);
+      for (int index = 0; index < gone; ++index) free_now(victims[index]);
+      if (gone >= 0) return;
+    }
+  }
+  free_now(block);
 }
 
 void defer(void* block) noexcept {
@@ -179,16 +221,45 @@ godwit_context* process_context_get(bool create_it) noexcept {
   }
 }
 
-void* managed_allocate(size_t bytes, size_t alignment) noexcept {
+void* managed_allocate(size_t bytes, size_t alignment, bool* kept) noexcept {
   if (thread_is_inside()) return nullptr;
   godwit_context* owner = process_context_get(true);
   if (owner == nullptr) return nullptr;
   managed_free_deferred();
-  void* block = nullptr;
-  const int code = retry([&] { return godwit_allocate(owner, bytes, alignment, &block); });
+  void* block = region_cache_take(bytes, alignment);
+  if (block != nullptr) {
+    if (kept != nullptr) *kept = true;
+    return block;
+  }
+  int code = retry([&] { return godwit_allocate(owner, bytes, alignment, &block); });
+  if (code == GODWIT_OUT_OF_MEMORY && managed_trim()) {
+    code = retry([&] { return godwit_allocate(owner, bytes, alignment, &block); });
+  }
   if (code != GODWIT_OK) return nullptr;
   if (chaos_wanted) chaos_start(owner);
   return block;
+}
+
+void* managed_allocate_zeroed(size_t bytes) noexcept {
+  bool kept = false;
+  void* block = managed_allocate(bytes, 0, &kept);
+  if (!kept) return block;  // new regions are zero-filled
+  // In RAM a store to each byte costs less than new pages do; in VRAM (it was moved since) it would
+  // first bring the old bytes home.
+  if (!in_ram(context.load(std::memory_order_relaxed), block, managed_size(block)) &&
+      managed_discard(block, managed_size(block)) == 0) {
+    return block;
+  }
+  return memset(block, 0, bytes);
+}
+
+bool managed_trim() noexcept {
+  bool any = false;
+  while (void* block = region_cache_take_any()) {
+    free_now(block);
+    any = true;
+  }
+  return any;
 }
 
 size_t managed_size(const void* block) noexcept {
@@ -201,7 +272,7 @@ void managed_free(void* block) noexcept {
     return;
   }
   managed_free_deferred();
-  free_now(block);
+  free_or_keep(block);
 }
 
 void managed_free_deferred() noexcept {
@@ -211,7 +282,7 @@ void managed_free_deferred() noexcept {
   Deferred* node = deferred.exchange(nullptr, std::memory_order_acquire);
   while (node != nullptr) {
     Deferred* next = node->next;
-    free_now(node->block);
+    free_or_keep(node->block);
     mi_free(node);
     node = next;
   }

@@ -43,8 +43,14 @@ void process_context_start(bool chaos) noexcept;
 /// could not be made, or this is a forked child.
 [[nodiscard]] godwit_context* process_context_get(bool create) noexcept;
 
-/// Null when managed memory is not to be had here and now; the small heap serves then.
-[[nodiscard]] void* managed_allocate(size_t bytes, size_t alignment) noexcept;
+/// Null when managed memory is not to be had here and now; the small heap serves then. `kept` (may
+/// be null) becomes true where the block holds the bytes of an earlier one, not zeros.
+[[nodiscard]] void* managed_allocate(size_t bytes, size_t alignment,
+                                     bool* kept = nullptr) noexcept;
+/// The same, with zeros in the first `bytes` bytes.
+[[nodiscard]] void* managed_allocate_zeroed(size_t bytes) noexcept;
+/// Gives back what was kept for later requests; false where that was nothing.
+bool managed_trim() noexcept;
 /// Bytes from a managed block's start to its end; 0 when none starts there.
 [[nodiscard]] size_t managed_size(const void* block) noexcept;
 /// Frees a managed block; where this thread may not, the next one that may does.

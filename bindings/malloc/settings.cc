@@ -4,6 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bindings/malloc/report.h"
 
@@ -12,6 +13,7 @@ namespace {
 
 // A managed block takes whole pages: below that, one page would be paid for less than its bytes.
 constexpr size_t kSmallestMinBlock = 4096;
+constexpr size_t kLargestUsualCache = size_t{256} << 20;
 
 }  // namespace
 
@@ -58,6 +60,18 @@ size_t min_block_setting() noexcept {
     return kDefaultMinBlock;
   }
   return bytes;
+}
+
+size_t cache_setting() noexcept {
+  const auto ram = static_cast<size_t>(sysconf(_SC_PHYS_PAGES)) * 4096;
+  const size_t usual = ram / 64 < kLargestUsualCache ? ram / 64 : kLargestUsualCache;
+  const char* text = getenv("GODWIT_MALLOC_CACHE");
+  if (text == nullptr || *text == '\0') return usual;
+  size_t bytes = 0;
+  if (parse_bytes(text, &bytes)) return bytes;
+  report_line("GODWIT_MALLOC_CACHE=%.64s is not a size (such as 0, 64M, 1G); %zuM is used", text,
+              usual >> 20);
+  return usual;
 }
 
 bool chaos_setting() noexcept {

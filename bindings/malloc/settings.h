@@ -7,10 +7,13 @@
 
 namespace godwit::preload {
 
-inline constexpr size_t kDefaultMinBlock = 256 * 1024;
+inline constexpr size_t kDefaultMinBlock = size_t{256} * 1024;
 
 /// GODWIT_MIN_BLOCK: requests of that many bytes and more go to managed memory.
 [[nodiscard]] size_t min_block_setting() noexcept;
+
+/// GODWIT_MALLOC_CACHE: bytes of freed blocks in RAM that are kept for later requests.
+[[nodiscard]] size_t cache_setting() noexcept;
 
 /// GODWIT_CHAOS: true when it is "evict".
 [[nodiscard]] bool chaos_setting() noexcept;

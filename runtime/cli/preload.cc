@@ -64,6 +64,7 @@ Result<std::vector<std::string>> find_libraries() {
     }
     if (found.empty()) {
       std::vector<std::string> reasons;
+      reasons.reserve(places.size());
       for (const fs::path& place : places) {
         reasons.push_back("not in " + place.lexically_normal().string());
       }

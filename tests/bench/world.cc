@@ -67,8 +67,14 @@ void World::move(const std::byte* base, std::size_t bytes, Place to) {
     std::exit(1);
   }
   if (report->stayed != 0) {
-    (void)std::fprintf(stderr, "bench: %zu of %zu pages stayed behind in a prefetch\n",
+    (void)std::fprintf(stderr, "bench: %zu of %zu pages stayed behind in a prefetch:",
                        report->stayed, bytes / kPageBytes);
+    for (std::size_t reason = 0; reason < kStayReasonCount; ++reason) {
+      if (report->stayed_for[reason] == 0) continue;
+      (void)std::fprintf(stderr, " %zu %s", report->stayed_for[reason],
+                         std::string(stay_reason_name(static_cast<StayReason>(reason))).c_str());
+    }
+    (void)std::fprintf(stderr, "\n");
     std::exit(1);
   }
 }

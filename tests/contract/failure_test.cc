@@ -61,8 +61,7 @@ TEST_P(Failure, APageThatTheKernelRefusesIsReportedWithItsReason) {
   std::byte* base = region(kBytes);
   fill(base, kBytes, 4);
   for (const auto& [error, reason] :
-       {std::pair{EINVAL, StayReason::kLocked}, std::pair{ENOMEM, StayReason::kNoMemory},
-        std::pair{EAGAIN, StayReason::kRaced}}) {
+       {std::pair{EINVAL, StayReason::kLocked}, std::pair{ENOMEM, StayReason::kNoMemory}}) {
     fake_host().fail_next(FakeStep::kTakeOut, error, 2);  // as part of a range, and alone;
     // one block, since the next failure may not hit another thread's
     const MoveReport report = to_device(base, kBlockBytes);
@@ -71,6 +70,35 @@ TEST_P(Failure, APageThatTheKernelRefusesIsReportedWithItsReason) {
     EXPECT_EQ(check(base, kBytes, 4), "");
     fill(base, kBytes, 4);
   }
+}
+
+TEST_P(Failure, APageThatTheKernelIsBusyWithMovesWhenItIsDone) {
+  if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 12);
+  fake_host().fail_next(FakeStep::kTakeOut, EAGAIN, 5);
+  const MoveReport out = to_device(base, kBlockBytes);
+  EXPECT_EQ(out.moved, kPagesPerBlock) << describe(out);
+  EXPECT_EQ(out.stayed, 0U);
+  fake_host().fail_next(FakeStep::kPutIn, EAGAIN, 100);
+  fake_host().fail_next(FakeStep::kCopyIn, EAGAIN, 3);
+  const MoveReport home = to_host(base, kBlockBytes);
+  EXPECT_EQ(home.moved, kPagesPerBlock) << describe(home);
+  EXPECT_EQ(home.stayed, 0U);
+  fake_host().fail_next(FakeStep::kPutIn, 0, 0);
+  EXPECT_EQ(check(base, kBytes, 12), "");
+}
+
+TEST_P(Failure, APageThatTheKernelStaysBusyWithIsReportedAsRaced) {
+  if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 13);
+  fake_host().fail_next(FakeStep::kTakeOut, EAGAIN, 1'000'000);
+  const MoveReport report = to_device(base, kBlockBytes);
+  EXPECT_EQ(report.moved, 0U);
+  EXPECT_EQ(stayed(report, StayReason::kRaced), kPagesPerBlock);
+  fake_host().fail_next(FakeStep::kTakeOut, 0, 0);
+  EXPECT_EQ(check(base, kBytes, 13), "");
 }
 
 TEST_P(Failure, AFaultThatCannotBeServedYetIsAskedAgain) {
@@ -154,6 +182,18 @@ TEST_P(Failure, ADeviceThatIsLostDuringADemotionGivesThePagesBack) {
     EXPECT_EQ(report.error().code, Code::kDeviceLost);
   }
   EXPECT_EQ(check(base, kBytes, 10), "");
+  EXPECT_EQ(statistics().lost_pages, 0U);
+}
+
+TEST_P(Failure, ADeviceThatIsLostWhileASplitBlockLeavesGivesThePagesBack) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 14);
+  // A page that moved alone: the next move of its block makes room for a huge page again.
+  (void)to_device(base + kPageBytes, kPageBytes);
+  fill(base, kBytes, 14);
+  (*engine().device())->lose();
+  (void)engine().prefetch(base, kBytes, Place::kDevice);
+  EXPECT_EQ(check(base, kBytes, 14), "");
   EXPECT_EQ(statistics().lost_pages, 0U);
 }
 

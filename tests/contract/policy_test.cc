@@ -73,6 +73,17 @@ TEST_P(Policy, ReadMostlyLeavesPagesInRamAndGivesTheDeviceACopy) {
   EXPECT_EQ(*sum, expected_sum(kBytes, 5) + 1);
 }
 
+TEST_P(Policy, ReadMostlyPagesThatNobodyTouchedAreZeroOnTheDevice) {
+  std::byte* base = region(kBytes);
+  fill(base, kPageBytes, 8);
+  ASSERT_TRUE(engine().advise(base, kBytes, Advice::kReadMostly));
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kPageBytes, 8));
+  EXPECT_EQ(check(base, kPageBytes, 8), "");
+  EXPECT_EQ(check_zero(base + kPageBytes, kBytes - kPageBytes), "");
+}
+
 TEST_P(Policy, KeepHostNeverLeavesRam) {
   std::byte* base = region(kBytes);
   fill(base, kBytes, 6);

@@ -115,6 +115,14 @@ GODWIT_API int godwit_context_create_from_environment(godwit_context **context);
 /* A zero-filled region of at least `bytes`; `alignment` is 0 or a power of two. End: godwit_free. */
 GODWIT_API int godwit_allocate(godwit_context *context, size_t bytes, size_t alignment,
                                void **region);
+/* A part of a file as a region (zeros behind the file's end): read when it is touched, to the side
+ * that touches it. `bytes` 0: up to the file's end. `shared` 0: stores stay in this process; else
+ * godwit_sync and godwit_free write pages back whose bytes differ from the file's. */
+GODWIT_API int godwit_map_file(godwit_context *context, const char *path, uint64_t offset,
+                               size_t bytes, int shared, void **region);
+/* Writes pages of a shared mapping back and waits for the disk; *pages (may be NULL): how many. */
+GODWIT_API int godwit_sync(godwit_context *context, const void *base, size_t bytes, size_t *pages);
+/* GODWIT_IO: a shared mapping could not be written back; then the region is still there. */
 GODWIT_API int godwit_free(godwit_context *context, void *region);
 /* Bytes from a region's first byte to its end; 0 when no region starts at that address. */
 GODWIT_API size_t godwit_size_of(const godwit_context *context, const void *region);
@@ -178,7 +186,8 @@ struct godwit_gemm {
 };
 
 /* 0: C holds the result. GODWIT_UNSUPPORTED: not offloaded (C is untouched); any other code: it
- * failed and C is untouched. In all cases `why` (may be NULL) gets a sentence on the decision. */
+ * failed and C is as it was, or, where the device was lost with C's pages in VRAM, lost as these are
+ * (they end in SIGBUS). In all cases `why` (may be NULL) gets a sentence on the decision. */
 GODWIT_API int godwit_gemm_run(godwit_context *context, const struct godwit_gemm *gemm, char *why,
                                size_t why_bytes);
 /* Counts a product that was left to another BLAS. */

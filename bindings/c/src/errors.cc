@@ -36,7 +36,7 @@ int report(const Error& error) noexcept {
   }
 }
 
-int report(Code code, std::string message) noexcept {
+int report(Code code, const std::string& message) noexcept {
   (void)std::snprintf(sentence, sizeof(sentence), "%s", message.c_str());
   return code_of(code);
 }

@@ -10,7 +10,7 @@ namespace godwit::c {
 
 /// Keeps the sentence for this thread and returns the code.
 int report(const Error& error) noexcept;
-int report(Code code, std::string message) noexcept;
+int report(Code code, const std::string& message) noexcept;
 [[nodiscard]] int code_of(Code code) noexcept;
 [[nodiscard]] const char* last_error() noexcept;
 

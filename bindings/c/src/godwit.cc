@@ -87,6 +87,33 @@ int godwit_allocate(godwit_context* context, size_t bytes, size_t alignment, voi
   });
 }
 
+int godwit_map_file(godwit_context* context, const char* path, uint64_t offset, size_t bytes,
+                    int shared, void** region) {
+  const InsideScope inside;
+  return guarded([&] {
+    if (path == nullptr) {
+      return report({Code::kInvalidArgument, "godwit_map_file: the path is NULL", {}});
+    }
+    auto mapped = context->context->map(
+        path, {.offset = offset,
+               .bytes = bytes,
+               .sharing = shared != 0 ? godwit::Sharing::kShared : godwit::Sharing::kPrivate});
+    if (!mapped) return report(mapped.error());
+    *region = *mapped;
+    return int{GODWIT_OK};
+  });
+}
+
+int godwit_sync(godwit_context* context, const void* base, size_t bytes, size_t* pages) {
+  const InsideScope inside;
+  return guarded([&] {
+    auto synced = context->context->sync(base, bytes);
+    if (!synced) return report(synced.error());
+    if (pages != nullptr) *pages = *synced;
+    return int{GODWIT_OK};
+  });
+}
+
 int godwit_free(godwit_context* context, void* region) {
   const InsideScope inside;
   return guarded([&] {

@@ -49,6 +49,18 @@ class Context {
 
   /// A zero-filled region, aligned to 64 KiB or to `alignment` (a power of two) if that is more.
   [[nodiscard]] Result<void*> allocate(std::size_t bytes, std::size_t alignment = 1);
+  /// The bytes of a file as a region of whole blocks of 2 MiB (zeros behind the file's end). They are
+  /// read when they are touched, 64 KiB to 2 MiB at a time, to the side that touches them: a command
+  /// on the device gets them without a stop in the program's memory. At the resident level all are
+  /// read at once. A page that cannot be read is SIGBUS, as in a mapping of the kernel's. Stores by
+  /// others to the file may or may not be seen until a page has been loaded, and are not after that.
+  /// Errors: kInvalidArgument, kIo, kOutOfMemory.
+  [[nodiscard]] Result<void*> map(const std::string& path, const MapOptions& options = {});
+  /// Writes pages of a shared mapping back whose bytes differ from the file's, wherever they are, and
+  /// waits until they are on the disk; how many these were. kIo: some could not be written.
+  [[nodiscard]] Result<std::size_t> sync(const void* base, std::size_t bytes);
+  /// Also ends a mapping, a shared one after a sync() of its own: where that fails (kIo) the region
+  /// is still there.
   Result<> free(void* region);
   [[nodiscard]] std::size_t size_of(const void* region) const;
   [[nodiscard]] bool manages(const void* address) const noexcept;

@@ -16,7 +16,7 @@ enum class Place : std::uint8_t { kHost, kDevice };
 
 /// Where a page IS, not where it was last asked to be.
 enum class Residency : std::uint8_t {
-  kUntouched,  // never written, or discarded: reads as zero, takes no memory
+  kUntouched,  // never written, or discarded: reads as zero (or as the file), takes no memory
   kHost,       // in RAM
   kDevice,     // in VRAM
   kBoth,       // in RAM, and an identical copy in VRAM
@@ -29,6 +29,18 @@ enum class Advice : std::uint8_t {
   kNormal,
   kReadMostly,  // the device mostly reads: VRAM gets copies, pages stay in RAM
   kKeepHost,    // pages never leave RAM; the device works on copies
+};
+
+enum class Sharing : std::uint8_t {
+  kPrivate,  // stores stay in this process's memory
+  kShared,   // sync() and the region's end write pages back whose bytes differ from the file's
+};
+
+/// A part of a file as managed memory.
+struct MapOptions {
+  std::uint64_t offset = 0;  // bytes into the file; need not be aligned
+  std::size_t bytes = 0;     // 0: up to the file's end
+  Sharing sharing = Sharing::kPrivate;
 };
 
 /// A run of pages that could not be moved, and why.

@@ -70,6 +70,8 @@ struct Statistics {
   Counter gemm_nanoseconds;  // offloaded calls, wall time
   Counter staged_bytes;      // operands outside managed memory, copied for one call
   Counter forks;
+  Counter file_pages_read;     // of mapped files, brought to RAM or VRAM
+  Counter file_pages_written;  // written back
 };
 
 [[nodiscard]] inline CauseCounters& of(Statistics& statistics, Cause cause) {

@@ -171,7 +171,7 @@ GemmDecision GemmRunner::decide(const GemmRequest& request, const GemmOperands& 
 }
 
 GemmOutcome GemmRunner::compute(Device& device, const GemmRequest& request,
-                                const GemmOperands& operands, std::string why) {
+                                const GemmOperands& operands, const std::string& why) {
   const std::uint64_t start = monotonic_ns();
   Statistics& statistics = telemetry_.statistics();
   GemmJob job(engine_, device, pool_, request, operands);

@@ -62,7 +62,7 @@ class GemmRunner {
   [[nodiscard]] GemmDecision decide(const GemmRequest& request, const GemmOperands& operands,
                                     Device& device);
   [[nodiscard]] GemmOutcome compute(Device& device, const GemmRequest& request,
-                                    const GemmOperands& operands, std::string why);
+                                    const GemmOperands& operands, const std::string& why);
 
   Engine& engine_;
   Telemetry& telemetry_;

@@ -47,6 +47,12 @@ Result<std::unique_ptr<Context>> Context::create(const ContextOptions& options) 
 Result<void*> Context::allocate(std::size_t bytes, std::size_t alignment) {
   return engine_->allocate(bytes, alignment);
 }
+Result<void*> Context::map(const std::string& path, const MapOptions& options) {
+  return engine_->map(path, options);
+}
+Result<std::size_t> Context::sync(const void* base, std::size_t bytes) {
+  return engine_->sync(base, bytes);
+}
 Result<> Context::free(void* region) { return engine_->free(region); }
 std::size_t Context::size_of(const void* region) const { return engine_->size_of(region); }
 bool Context::manages(const void* address) const noexcept { return engine_->manages(address); }

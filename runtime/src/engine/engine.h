@@ -57,8 +57,15 @@ class Engine {
 
   /// A new region, zero-filled, owned by the caller until free(). `alignment`: a power of two.
   [[nodiscard]] virtual Result<void*> allocate(std::size_t bytes, std::size_t alignment) = 0;
+  /// A new region with the bytes of a file, which come when they are touched, to the side that
+  /// touches them. Errors: those of FileSource::open, kOutOfMemory.
+  [[nodiscard]] virtual Result<void*> map(const std::string& path, const MapOptions& options) = 0;
+  /// Writes pages of a shared mapping back whose bytes differ from the file's, wherever the pages
+  /// are; how many these were. kIo: some could not be written.
+  [[nodiscard]] virtual Result<std::size_t> sync(const void* base, std::size_t bytes) = 0;
   /// Gives the region and its contents up, wherever they are. kInvalidArgument for any address
-  /// that allocate() did not return.
+  /// that allocate() and map() did not return; kIo where a shared mapping could not be written
+  /// back: then the region is still there.
   virtual Result<> free(void* region) = 0;
   /// Bytes from a region's first byte to its end; 0 when none starts there.
   [[nodiscard]] virtual std::size_t size_of(const void* region) const = 0;

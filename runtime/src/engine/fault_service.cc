@@ -4,13 +4,18 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <string_view>
 
+#include "runtime/src/transfer/file_pages.h"
+
 namespace godwit {
 
-void FaultService::on_fault(std::byte* address, bool write, bool write_protected) noexcept {
+void FaultService::on_fault(std::byte* address, bool write, bool write_protected,
+                            Turn& turn) noexcept {
   const std::uint64_t start = monotonic_ns();
   Statistics& statistics = core_.statistics();
   if (!core_.arena.contains(address)) {
@@ -28,7 +33,7 @@ void FaultService::on_fault(std::byte* address, bool write, bool write_protected
     }
   }
   const BlockGuard guard(core_, block, std::adopt_lock);
-  serve(page, write, write_protected);
+  serve(page, write, write_protected, turn);
   ++(write ? statistics.faults_write : statistics.faults_read);
   statistics.fault_nanoseconds += monotonic_ns() - start;
   core_.telemetry.record(EventKind::kFault, Cause::kCpuFault, start,
@@ -36,11 +41,11 @@ void FaultService::on_fault(std::byte* address, bool write, bool write_protected
                          write ? 1 : 0);
 }
 
-void FaultService::serve(std::size_t page, bool write, bool write_protected) noexcept {
+void FaultService::serve(std::size_t page, bool write, bool write_protected, Turn& turn) noexcept {
   std::byte* address = core_.table.address(page);
   switch (core_.table.state(page)) {
-    case PageState::kDevice: return serve_device(page, write);
-    case PageState::kEmpty: return serve_empty(page, write);
+    case PageState::kDevice: return serve_device(page, write, turn);
+    case PageState::kEmpty: return serve_empty(page, write, turn);
     case PageState::kHost:
     case PageState::kBoth: {
       if (write_protected) {
@@ -53,7 +58,7 @@ void FaultService::serve(std::size_t page, bool write, bool write_protected) noe
         // Dropped by a system call that the runtime does not see: it reads as zero from now on.
         core_.table.apply(page, PageEvent::kDiscard);
         migrator_.mover().release_frames({page, 1});
-        return serve_empty(page, write);
+        return serve_empty(page, write, turn);
       }
       ++core_.statistics().faults_spurious;
       break;
@@ -75,7 +80,7 @@ PageRange FaultService::window(std::size_t page) const noexcept {
   return {first + wanted.first, wanted.count};
 }
 
-void FaultService::serve_empty(std::size_t page, bool write) noexcept {
+void FaultService::serve_empty(std::size_t page, bool write, Turn& turn) noexcept {
   // The neighbours that are empty too, within the window, contiguous with the page.
   const PageRange limits = window(page);
   std::size_t first = page;
@@ -86,6 +91,8 @@ void FaultService::serve_empty(std::size_t page, bool write) noexcept {
   std::byte* address = core_.table.address(first);
   ++core_.statistics().faults_empty;
   Block& block = core_.table.block(page / kPagesPerBlock);
+  if (run.count > kPagesPerChunk || block.source != nullptr) turn.pass();
+  if (block.source != nullptr) return serve_file(*block.source, run, page);
   if (core_.host->zero_in(address, run.count * kPageBytes, write) != 0) {
     // A range that crosses the border of two mappings is refused as a whole: ask for the page.
     (void)core_.host->zero_in(core_.table.address(page), kPageBytes, write);
@@ -102,6 +109,30 @@ void FaultService::serve_empty(std::size_t page, bool write) noexcept {
   if (block.streak < 16) ++block.streak;
   block.failing_since = 0;
   (void)core_.host->wake(address, run.count * kPageBytes);
+}
+
+void FaultService::serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept {
+  Block& block = core_.table.block(page / kPagesPerBlock);
+  for (std::size_t at = run.first; at < run.end();) {
+    const std::size_t chunk_end = align_down(at, kPagesPerChunk) + kPagesPerChunk;
+    const PageRange piece{at, std::min(chunk_end, run.end()) - at};
+    at = piece.end();
+    const int error = load_to_host(core_, source, piece);
+    const bool wanted = piece.first <= page && page < piece.end();
+    if (error == 0 || !wanted || core_.table.state(page) != PageState::kEmpty) continue;
+    // As a mapping of the kernel's: what cannot be read is SIGBUS, not zeros.
+    if (error != -EAGAIN && error != -ENOMEM && error != -EEXIST) {
+      (void)core_.host->poison(core_.table.address(page), kPageBytes);
+      (void)core_.host->wake(core_.table.address(page), kPageBytes);
+      return;
+    }
+    // Alone: a range that crosses the border of two mappings is refused as a whole.
+    (void)load_to_host(core_, source, {page, 1});
+  }
+  if (core_.table.state(page) == PageState::kEmpty) return ask_again(page);
+  if (block.streak < 16) ++block.streak;
+  block.failing_since = 0;
+  (void)core_.host->wake(core_.table.address(run.first), run.count * kPageBytes);
 }
 
 void FaultService::ask_again(std::size_t page) noexcept {
@@ -129,7 +160,7 @@ bool FaultService::conflicts(std::size_t page, bool write) const noexcept {
   return holds.writers != 0 || (write && holds.readers != 0);
 }
 
-void FaultService::serve_device(std::size_t page, bool write) noexcept {
+void FaultService::serve_device(std::size_t page, bool write, Turn& turn) noexcept {
   const std::uint64_t start = monotonic_ns();
   Block& block = core_.table.block(page / kPagesPerBlock);
   if (conflicts(page, write)) {
@@ -145,6 +176,8 @@ void FaultService::serve_device(std::size_t page, bool write) noexcept {
   };
   while (first > limits.first && joins(first - 1)) --first;
   while (end < limits.end() && joins(end)) ++end;
+  // A chunk that is copied here takes as long as waking somebody; a device of its own, longer.
+  if (end - first > kPagesPerChunk || core_.device->direct(0) == nullptr) turn.pass();
   MoveTally tally;
   migrator_.mover().promote({first, end - first}, !write, tally);
   if (block.streak < 16) ++block.streak;
@@ -174,13 +207,21 @@ void FaultService::on_fork(ChildMemory& child) noexcept {
   // it (a fork that bypassed the C library) everything is done here: what is only in VRAM is copied
   // into the child, page by page, before the child can go on.
   if (!core_.fork_prepared.load()) ++core_.statistics().forks;
-  if (!core_.has_device.load()) return;
+  if (!core_.has_device.load() && !core_.has_files.load()) return;
   for (std::size_t block = 0; block < core_.armed_end.load(); ++block) {
     if (!core_.table.block(block).armed.load()) continue;
     const BlockGuard guard(core_, block);
     for (std::size_t page = block * kPagesPerBlock; page < (block + 1) * kPagesPerBlock; ++page) {
-      if (core_.table.state(page) != PageState::kDevice) continue;
       std::byte* address = core_.table.address(page);
+      const FileSource* source = core_.table.block(block).source;
+      if (core_.table.state(page) == PageState::kEmpty && source != nullptr) {
+        if (source->read(source->offset_of(address), fork_page_) != 0 ||
+            child.copy_in(address, fork_page_.data(), kPageBytes) != 0) {
+          (void)child.poison(address, kPageBytes);
+        }
+        continue;
+      }
+      if (core_.table.state(page) != PageState::kDevice) continue;
       const CopyOp op{VramFrames::offset(core_.table.frame(page / kPagesPerChunk)) +
                           page % kPagesPerChunk * kPageBytes,
                       fork_page_.data(), kPageBytes};
@@ -201,8 +242,12 @@ void FaultService::on_handlers_gone() noexcept {
     const BlockGuard guard(core_, block);
     MoveTally tally;
     migrator_.mover().promote({block * kPagesPerBlock, kPagesPerBlock}, false, tally);
+    const FileSource* source = core_.table.block(block).source;
     for (std::size_t page = block * kPagesPerBlock; page < (block + 1) * kPagesPerBlock; ++page) {
-      if (core_.table.state(page) != PageState::kDevice) continue;
+      const PageState state = core_.table.state(page);
+      const bool unread = state == PageState::kEmpty && source != nullptr &&
+                          load_to_host(core_, *source, {page, 1}) != 0;
+      if (state != PageState::kDevice && !unread) continue;
       (void)core_.host->poison(core_.table.address(page), kPageBytes);
     }
     (void)core_.host->disarm(core_.table.address(block * kPagesPerBlock), kBlockBytes);

@@ -14,7 +14,7 @@ class FaultService final : public FaultSink {
  public:
   FaultService(Core& core, Migrator& migrator) : core_(core), migrator_(migrator) {}
 
-  void on_fault(std::byte* address, bool write, bool write_protected) noexcept override;
+  void on_fault(std::byte* address, bool write, bool write_protected, Turn& turn) noexcept override;
   void on_fork(ChildMemory& child) noexcept override;
   void on_handlers_gone() noexcept override;
 
@@ -23,9 +23,10 @@ class FaultService final : public FaultSink {
   static void after_release(Core& core, std::size_t block) noexcept;
 
  private:
-  void serve(std::size_t page, bool write, bool write_protected) noexcept;
-  void serve_empty(std::size_t page, bool write) noexcept;
-  void serve_device(std::size_t page, bool write) noexcept;
+  void serve(std::size_t page, bool write, bool write_protected, Turn& turn) noexcept;
+  void serve_empty(std::size_t page, bool write, Turn& turn) noexcept;
+  void serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept;
+  void serve_device(std::size_t page, bool write, Turn& turn) noexcept;
   void ask_again(std::size_t page) noexcept;
   [[nodiscard]] bool conflicts(std::size_t page, bool write) const noexcept;
   [[nodiscard]] PageRange window(std::size_t page) const noexcept;

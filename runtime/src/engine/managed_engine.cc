@@ -80,6 +80,7 @@ ManagedEngine::ManagedEngine(std::unique_ptr<Core> core, ManagedEngineOptions op
   if (threads == 0) threads = std::clamp(std::thread::hardware_concurrency(), 1U, 4U);
   migrator_ = std::make_unique<Migrator>(*core_, threads);
   faults_ = std::make_unique<FaultService>(*core_, *migrator_);
+  files_ = std::make_unique<FileMaps>(*core_, migrator_->mover());
 }
 
 ManagedEngine::~ManagedEngine() {
@@ -141,6 +142,32 @@ Result<void*> ManagedEngine::allocate(std::size_t bytes, std::size_t alignment) 
   return static_cast<void*>(region);
 }
 
+Result<void*> ManagedEngine::map(const std::string& path, const MapOptions& options) {
+  const Entry entry(*this);
+  if (detached()) {
+    return fail(Code::kUnavailable, "map: this process is a forked child; use mmap");
+  }
+  auto source = FileSource::open(path, options);
+  if (!source) return tl::unexpected(source.error());
+  const std::size_t bytes = align_up((*source)->bytes(), kBlockBytes);
+  auto region = allocate(bytes, kBlockBytes);
+  if (!region) return region;
+  auto attached = files_->attach(static_cast<std::byte*>(*region), bytes, std::move(*source));
+  if (attached) return region;
+  (void)free(*region);
+  return tl::unexpected(attached.error());
+}
+
+Result<std::size_t> ManagedEngine::sync(const void* base, std::size_t bytes) {
+  const Entry entry(*this);
+  auto range = range_of(base, bytes, "sync");
+  if (!range) return tl::unexpected(range.error());
+  if (detached()) {
+    return fail(Code::kUnavailable, "sync: this process is a forked child: its memory is its own");
+  }
+  return files_->sync(core_->arena.find(base).base, *range);
+}
+
 Result<> ManagedEngine::free(void* region) {
   const Entry entry(*this);
   const std::size_t bytes = core_->arena.contains(region) ? core_->arena.size_at(region) : 0;
@@ -151,6 +178,9 @@ Result<> ManagedEngine::free(void* region) {
   if (detached()) {
     (void)core_->host->drop(static_cast<std::byte*>(region), bytes);
   } else {
+    auto synced = files_->sync(static_cast<std::byte*>(region), range);
+    if (!synced) return tl::unexpected(synced.error());
+    files_->detach(static_cast<std::byte*>(region));
     migrator_->discard(range, true);
     if (core_->has_device.load()) core_->note_vram_use();
   }
@@ -273,9 +303,10 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
                                             " pages, the range touches " +
                                             std::to_string(range->count));
   }
+  const bool plain = detached();  // asks the kernel who we are: not once a page
   for (std::size_t index = 0; index < range->count;) {
     const std::size_t page = range->first + index;
-    PageState state = detached() ? PageState::kNative : core_->table.state(page);
+    PageState state = plain ? PageState::kNative : core_->table.state(page);
     if (state == PageState::kToDevice || state == PageState::kToHost) {
       // Under way: the thread that the page was put in for runs before its state is committed.
       const BlockGuard guard(*core_, page / kPagesPerBlock);
@@ -291,7 +322,7 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
     std::size_t end = page + 1;
     const std::size_t limit =
         std::min(align_down(page, kPagesPerBlock) + kPagesPerBlock, range->end());
-    while (end < limit && (detached() || core_->table.state(end) == state)) ++end;
+    while (end < limit && (plain || core_->table.state(end) == state)) ++end;
     std::array<std::uint8_t, kPagesPerBlock> present;
     const auto flags = std::span(present).first(end - page);
     if (core_->host->scan_present(core_->table.address(page), flags) != 0) {
@@ -356,6 +387,7 @@ void ManagedEngine::prepare_fork() noexcept {
   device_mutex_.lock();
   core_->gate.lock();
   ++core_->statistics().forks;
+  files_->load_all();
   if (core_->has_device.load()) {
     // Whatever the child can see comes home: a copy of the address space must be a copy of the
     // bytes. Commands that hold pages are waited for, within reason.

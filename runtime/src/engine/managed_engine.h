@@ -12,6 +12,7 @@
 
 #include "runtime/src/engine/engine.h"
 #include "runtime/src/engine/fault_service.h"
+#include "runtime/src/engine/file_maps.h"
 #include "runtime/src/transfer/migrator.h"
 
 namespace godwit {
@@ -36,6 +37,8 @@ class ManagedEngine final : public Engine {
   [[nodiscard]] EngineInfo info() const override;
   [[nodiscard]] Result<Device*> device() override;
   [[nodiscard]] Result<void*> allocate(std::size_t bytes, std::size_t alignment) override;
+  [[nodiscard]] Result<void*> map(const std::string& path, const MapOptions& options) override;
+  [[nodiscard]] Result<std::size_t> sync(const void* base, std::size_t bytes) override;
   Result<> free(void* region) override;
   [[nodiscard]] std::size_t size_of(const void* region) const override;
   [[nodiscard]] bool manages(const void* address) const noexcept override;
@@ -69,6 +72,7 @@ class ManagedEngine final : public Engine {
   ManagedEngineOptions options_;
   std::unique_ptr<Migrator> migrator_;
   std::unique_ptr<FaultService> faults_;
+  std::unique_ptr<FileMaps> files_;
   std::mutex device_mutex_;     // making the device
   std::atomic<bool> device_made_{false};
   std::mutex admission_mutex_;  // one acquire() at a time: two cannot wait for each other's frames

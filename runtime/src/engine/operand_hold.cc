@@ -88,7 +88,7 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
                               Claimed& claimed) {
   const bool copies = !core_.full_level() || advice != Advice::kNormal;
   Migrator::Manner manner =
-      copies && !claimed.write ? Migrator::Manner::kDuplicate : Migrator::Manner::kMoveAll;
+      copies && !claimed.write ? Migrator::Manner::kDuplicateAll : Migrator::Manner::kMoveAll;
   // A page that is pinned for DMA changes without the CPU's knowledge: its copy is good for this
   // command only.
   bool borrows = false;
@@ -133,7 +133,7 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
         return fail(Code::kBusy, "pages of an operand that the command writes are pinned for DMA "
                                  "or locked in RAM");
       }
-      manner = Migrator::Manner::kDuplicate;
+      manner = Migrator::Manner::kDuplicateAll;
       borrows = true;
     }
   }

@@ -18,12 +18,23 @@
 namespace godwit {
 
 /// Receives faults, on threads of the implementation, several at once.
+/// The right to wait for the next fault. One handler has it: two that wait would both wake for each.
+class Turn {
+ public:
+  virtual ~Turn() = default;
+  /// The caller will be busy for longer than it takes to wake another handler, which waits from now
+  /// on. Once is enough.
+  virtual void pass() noexcept = 0;
+};
+
 class FaultSink {
  public:
   virtual ~FaultSink() = default;
   /// A thread touched `address`, is asleep, and sleeps until the page is put in, or woken.
   /// `write_protected`: the page is there, but write-tracked, and the thread wants to write.
-  virtual void on_fault(std::byte* address, bool write, bool write_protected) noexcept = 0;
+  /// `turn` is the calling handler's.
+  virtual void on_fault(std::byte* address, bool write, bool write_protected,
+                        Turn& turn) noexcept = 0;
   /// The process forked. `child` puts pages into the child, which waits.
   virtual void on_fork(class ChildMemory& child) noexcept = 0;
   /// No handler is left; nobody will serve another fault. Called on the last one's thread.
@@ -77,6 +88,8 @@ class HostMemory {
   /// Fills absent pages with a copy of `source`, and wakes. `tracked`: write-protected.
   [[nodiscard]] virtual int copy_in(std::byte* address, const std::byte* source, std::size_t bytes,
                                     bool tracked, std::size_t* copied) noexcept = 0;
+  /// The runtime's own store to memory that no fault of which reaches the sink.
+  virtual void store(std::byte* address, std::span<const std::byte> bytes) noexcept = 0;
   /// Fills absent pages with zeros, and wakes.
   [[nodiscard]] virtual int zero_in(std::byte* address, std::size_t bytes, bool write) noexcept = 0;
   /// Every access to the absent pages gets SIGBUS.

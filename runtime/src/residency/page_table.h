@@ -13,6 +13,8 @@
 
 namespace godwit {
 
+class FileSource;
+
 /// The lock protects the states and frames of the block's pages, and the fields below it.
 /// Held while pages are moved; its holder never touches managed memory. A fault handler only ever
 /// tries it: where that fails it sets `wake` and leaves, and whoever unlocks wakes the block.
@@ -21,6 +23,7 @@ struct Block {
   std::atomic<bool> wake{false};             // a fault was put off until the lock is free
   std::atomic<bool> wake_on_release{false};  // ... until no command holds the block's frames
   std::atomic<bool> armed{false};            // faults in this block reach us
+  const FileSource* source = nullptr;        // whose bytes kEmpty pages hold; null: zeros
   bool split = false;                        // pages moved one by one: it is no huge page any more
   std::uint8_t streak = 0;                   // faults served since pages were last demoted
   std::uint64_t failing_since = 0;           // monotonic_ns of the first of the faults that could

@@ -13,7 +13,7 @@ std::string_view page_event_name(PageEvent event) {
   constexpr std::array<std::string_view, kPageEventCount> names = {
       "arm-present",    "arm-absent",      "disarm",          "populate",     "demote-begin",
       "demote-commit",  "demote-abort",    "promote-begin",   "promote-commit", "promote-tracked",
-      "promote-abort",  "duplicate",       "device-zero",     "cpu-wrote",    "drop-device",
+      "promote-abort",  "duplicate",       "device-fill",     "cpu-wrote",    "drop-device",
       "drop-host",      "discard",         "lose"};
   return names[static_cast<std::size_t>(event)];
 }

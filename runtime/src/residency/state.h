@@ -35,7 +35,7 @@ enum class PageEvent : std::uint8_t {
   kPromoteTracked,  // the page is in RAM with write tracking, VRAM keeps its copy
   kPromoteAbort,    // RAM could not take it, VRAM still has it
   kDuplicate,       // copied to VRAM with write tracking, RAM keeps the page
-  kDeviceZero,      // an empty page became zeros in VRAM for a command on the device
+  kDeviceFill,      // an empty page got its contents (zeros, a file's) in VRAM
   kCpuWrote,        // the kernel says that the CPU wrote since the copy was made
   kDropDevice,      // VRAM gave its clean copy up
   kDropHost,        // RAM gave its clean copy up
@@ -68,7 +68,7 @@ using TransitionTable =
 
   allow(S::kEmpty, E::kDisarm, S::kNative);
   allow(S::kEmpty, E::kPopulate, S::kHost);
-  allow(S::kEmpty, E::kDeviceZero, S::kDevice);
+  allow(S::kEmpty, E::kDeviceFill, S::kDevice);
   allow(S::kEmpty, E::kDiscard, S::kEmpty);
 
   allow(S::kHost, E::kDisarm, S::kNative);

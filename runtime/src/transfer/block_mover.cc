@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "runtime/src/transfer/file_pages.h"
+
 namespace godwit {
 namespace {
 
@@ -22,23 +24,6 @@ StayReason stay_reason(int error) noexcept {
     case ENOMEM: return StayReason::kNoMemory;
     default: return StayReason::kRaced;
   }
-}
-
-std::size_t FrameReserve::fill(std::size_t wanted) noexcept {
-  wanted = std::min(wanted, frames_.size());
-  // Compact: what was popped leaves room at the front.
-  std::copy(frames_.begin() + static_cast<std::ptrdiff_t>(next_),
-            frames_.begin() + static_cast<std::ptrdiff_t>(next_ + count_), frames_.begin());
-  next_ = 0;
-  if (count_ < wanted) {
-    count_ += core_.frames->take(std::span(frames_).subspan(count_, wanted - count_));
-  }
-  return wanted - std::min(wanted, count_);
-}
-
-std::uint32_t FrameReserve::pop() noexcept {
-  --count_;
-  return frames_[next_++];
 }
 
 int BlockMover::arm(std::size_t block) noexcept {
@@ -153,18 +138,16 @@ void BlockMover::demote_run(PageRange run, MoveTally& tally) noexcept {
     }
     return;
   }
-  std::size_t in_slot = 0;
+  const std::size_t moved_before = tally.moved;
   for (std::size_t page = run.first; page < run.end();) {
     PageRange rest{page, run.end() - page};
     int error = take_out_and_copy(rest, slot + offset_in_slot(page, size), tally);
-    in_slot += rest.count;
     page = rest.end();
     if (page == run.end()) break;
     if (error != -EBUSY && run.end() - page > 1) {
       // The kernel judges a range as a whole where it crosses a mapping's border: ask for one page.
       rest = {page, 1};
       error = take_out_and_copy(rest, slot + offset_in_slot(page, size), tally);
-      in_slot += rest.count;
       page = rest.end();
       if (error == 0) continue;
     }
@@ -177,6 +160,8 @@ void BlockMover::demote_run(PageRange run, MoveTally& tally) noexcept {
     }
     ++page;
   }
+  // Not those that a failed copy sent back.
+  const std::size_t in_slot = tally.moved - moved_before;
   Block& block = core_.table.block(run.first / kPagesPerBlock);
   const bool whole = in_slot == kPagesPerBlock;
   if (whole && block.split) {
@@ -300,23 +285,29 @@ void BlockMover::duplicate(PageRange range, FrameReserve& reserve, MoveTally& ta
   release_frames(range);
 }
 
-void BlockMover::zero_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept {
-  for (std::size_t page = range.first; page < range.end(); ++page) {
-    if (core_.table.state(page) != PageState::kEmpty) continue;
-    if (!ensure_frame(chunk_of(page), reserve)) {
-      tally.stay(page, StayReason::kNoVram);
-      continue;
-    }
-    const std::uint64_t vram = VramFrames::offset(core_.table.frame(chunk_of(page))) +
-                               page % kPagesPerChunk * kPageBytes;
-    const int error = core_.device->clear(vram, kPageBytes);
-    if (error != 0) {
+void BlockMover::fill_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept {
+  const FileSource* source = core_.table.block(range.first / kPagesPerBlock).source;
+  for (std::size_t page = range.first; page < range.end();) {
+    const std::size_t chunk_end = std::min((chunk_of(page) + 1) * kPagesPerChunk, range.end());
+    const PageState state = core_.table.state(page);
+    const PageRange run = run_of(page, chunk_end, state);
+    page = run.end();
+    if (state != PageState::kEmpty) continue;
+    StayReason reason = StayReason::kNoVram;
+    if (ensure_frame(chunk_of(run.first), reserve)) {
+      const std::uint64_t vram = VramFrames::offset(core_.table.frame(chunk_of(run.first))) +
+                                 run.first % kPagesPerChunk * kPageBytes;
+      const int error = source == nullptr ? core_.device->clear(vram, run.count * kPageBytes)
+                                          : load_to_device(core_, *source, run, vram);
+      if (error == 0) {
+        core_.table.apply(run, PageEvent::kDeviceFill);
+        tally.moved += run.count;
+        continue;
+      }
       if (error == -ENODEV) core_.device_lost.store(true);
-      tally.stay(page, StayReason::kDevice);
-      continue;
+      reason = StayReason::kDevice;
     }
-    core_.table.apply(page, PageEvent::kDeviceZero);
-    ++tally.moved;
+    for (std::size_t at = run.first; at < run.end(); ++at) tally.stay(at, reason);
   }
   release_frames(range);
 }

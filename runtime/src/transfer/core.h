@@ -44,6 +44,7 @@ struct Core {
   std::unique_ptr<Device> device;
   std::unique_ptr<VramFrames> frames;
   std::atomic<bool> has_device{false};
+  std::atomic<bool> has_files{false};  // some block has, or had, a source
 
   /// Shared by whatever takes pages out of RAM; exclusive over a fork. Order: gate, admission,
   /// block lock, then the leaf locks of frames and pool. Fault handlers take no gate.

@@ -2,9 +2,25 @@
 #include "runtime/src/transfer/migrator.h"
 
 #include <algorithm>
+#include <chrono>
 #include <mutex>
+#include <thread>
 
 namespace godwit {
+namespace {
+
+// The kernel refuses to move a page that it is busy with itself: a fork under way (microseconds), or
+// khugepaged, which holds the pages' locks while it copies them into a huge page. The caller's own
+// thread waits for that without any lock, 13 ms in all.
+constexpr int kRacedTries = 8;
+
+bool raced(const MoveTally& tally) {
+  return tally.stayed[static_cast<std::size_t>(StayReason::kRaced)] != 0;
+}
+
+void back_off(int attempt) { std::this_thread::sleep_for(std::chrono::microseconds(50 << attempt)); }
+
+}  // namespace
 
 PageRange part_in_block(PageRange range, std::size_t block) {
   const std::size_t first = std::max(range.first, block * kPagesPerBlock);
@@ -49,6 +65,7 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
   const std::size_t block = range.first / kPagesPerBlock;
   FrameReserve reserve(core_);
   std::size_t last_pinned = ~std::size_t{0};  // falls with every try, so the loop ends
+  int raced_tries = 0;
   for (int attempt = 0;; ++attempt) {
     MoveTally result;
     (void)evictor_.fill(reserve, mover_.frames_needed(range), before);
@@ -63,13 +80,19 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
         }
         return;
       }
-      if (manner == Manner::kDuplicate) {
+      const bool copies = manner == Manner::kDuplicate || manner == Manner::kDuplicateAll;
+      // A file's pages have contents also before anybody touched them.
+      const bool all = manner == Manner::kMoveAll || manner == Manner::kDuplicateAll ||
+                       core_.table.block(block).source != nullptr;
+      if (copies) mover_.refresh(range);
+      if (all) mover_.fill_on_device(range, reserve, result);
+      const std::size_t filled = result.moved;
+      if (copies) {
         mover_.duplicate(range, reserve, result);
       } else {
-        if (manner == Manner::kMoveAll) mover_.zero_on_device(range, reserve, result);
         mover_.demote(range, reserve, result);
-        if (manner == Manner::kMoveAll) result.already -= std::min(result.already, result.moved);
       }
+      result.already -= std::min(result.already, filled);
     }
     const std::size_t pinned = result.stayed[static_cast<std::size_t>(StayReason::kPinned)];
     if (pinned != 0 && pinned < last_pinned && core_.statistics().forks != 0) {
@@ -94,6 +117,12 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
         tally.copied += result.copied;
         continue;
       }
+    }
+    if (raced(result) && raced_tries < kRacedTries) {
+      back_off(raced_tries++);
+      tally.moved += result.moved;
+      tally.copied += result.copied;
+      continue;
     }
     if (attempt != 0) result.already -= std::min(result.already, tally.moved);
     tally.moved += result.moved;
@@ -129,42 +158,58 @@ MoveReport Migrator::to_device(PageRange range, Manner manner, Cause cause) {
   return report;
 }
 
+bool Migrator::held(PageRange range) const noexcept {
+  for (std::size_t chunk = range.first / kPagesPerChunk; chunk * kPagesPerChunk < range.end();
+       ++chunk) {
+    const std::uint32_t frame = core_.table.frame(chunk);
+    if (frame != PageTable::kNone && core_.frames->holds(frame).any()) return true;
+  }
+  return false;
+}
+
+void Migrator::block_to_host(PageRange range, Cause cause, MoveTally& tally) {
+  const std::size_t block = range.first / kPagesPerBlock;
+  if (!core_.table.block(block).armed.load()) {
+    tally.already = range.count;
+    return;
+  }
+  const std::uint64_t start = monotonic_ns();
+  std::size_t moved = 0;
+  std::size_t copied = 0;
+  for (int attempt = 0;; ++attempt) {
+    tally = {};
+    {
+      const BlockGuard guard(core_, block);
+      if (held(range)) {
+        for (std::size_t page = range.first; page < range.end(); ++page) {
+          if (core_.table.state(page) == PageState::kDevice) {
+            tally.stay(page, StayReason::kHeld);
+          } else {
+            ++tally.already;
+          }
+        }
+      } else {
+        mover_.promote(range, false, tally);
+      }
+    }
+    // What an earlier attempt moved is found in place by a later one.
+    tally.already -= std::min(tally.already, moved);
+    tally.moved = moved += tally.moved;
+    tally.copied = copied += tally.copied;
+    if (!raced(tally) || attempt == kRacedTries) break;
+    back_off(attempt);
+  }
+  account(cause, false, range, start, tally);
+}
+
 MoveReport Migrator::to_host(PageRange range, Cause cause) {
   MoveReport report;
   std::mutex report_mutex;
   const std::size_t first = range.first / kPagesPerBlock;
   const std::size_t last = (range.end() - 1) / kPagesPerBlock;
   workers_.for_each(last - first + 1, [&](std::size_t index) {
-    const PageRange part = part_in_block(range, first + index);
     MoveTally tally;
-    if (!core_.table.block(first + index).armed.load()) {
-      tally.already = part.count;
-    } else {
-      const std::uint64_t start = monotonic_ns();
-      for (int attempt = 0; attempt < 3; ++attempt) {
-        // A fork under way makes the kernel refuse; it is over in microseconds.
-        tally = {};
-        const BlockGuard guard(core_, first + index);
-        bool held = false;
-        for (std::size_t page = part.first; page < part.end(); page += kPagesPerChunk) {
-          const std::uint32_t frame = core_.table.frame(page / kPagesPerChunk);
-          held = held || (frame != PageTable::kNone && core_.frames->holds(frame).any());
-        }
-        if (held) {
-          for (std::size_t page = part.first; page < part.end(); ++page) {
-            if (core_.table.state(page) == PageState::kDevice) {
-              tally.stay(page, StayReason::kHeld);
-            } else {
-              ++tally.already;
-            }
-          }
-          break;
-        }
-        mover_.promote(part, false, tally);
-        account(cause, false, part, start, tally);
-        if (tally.stayed[static_cast<std::size_t>(StayReason::kRaced)] == 0) break;
-      }
-    }
+    block_to_host(part_in_block(range, first + index), cause, tally);
     const std::lock_guard guard(report_mutex);
     add(report, tally, core_.table);
   });

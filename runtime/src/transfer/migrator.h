@@ -24,7 +24,9 @@ class Migrator {
   enum class Manner : std::uint8_t {
     kMove,       // RAM gives it up
     kDuplicate,  // RAM keeps it
-    kMoveAll,    // kMove, and empty pages become zeros in VRAM
+    // The same, and pages without contents get them in VRAM: zeros, or a file's bytes.
+    kMoveAll,
+    kDuplicateAll,
   };
 
   /// Thread-safe. The caller holds the gate shared, and the device exists.
@@ -36,6 +38,8 @@ class Migrator {
 
   /// One block's part of to_device(); frames come from eviction of what was used before `before`.
   void block_to_device(PageRange range, Manner manner, std::uint64_t before, MoveTally& tally);
+  /// One block's part of to_host().
+  void block_to_host(PageRange range, Cause cause, MoveTally& tally);
 
   [[nodiscard]] BlockMover& mover() { return mover_; }
   [[nodiscard]] Evictor& evictor() { return evictor_; }
@@ -45,6 +49,7 @@ class Migrator {
   static void add(MoveReport& report, const MoveTally& tally, const PageTable& table);
 
  private:
+  [[nodiscard]] bool held(PageRange range) const noexcept;
   void account(Cause cause, bool to_device, PageRange range, std::uint64_t start,
                const MoveTally& tally);
 

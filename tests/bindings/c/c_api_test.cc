@@ -2,6 +2,7 @@
 // Every function of the C interface: what it does, and what it says to a wrong argument.
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -79,6 +80,37 @@ TEST_F(CApi, RegionsAreKnownByTheirStart) {
   EXPECT_EQ(found, base);
   ASSERT_EQ(godwit_next_region(context_, base + kBytes, &found, &bytes), GODWIT_OK);
   EXPECT_EQ(bytes, 0U);
+}
+
+TEST_F(CApi, AFileIsMappedAndWrittenBack) {
+  std::FILE* file = std::tmpfile();
+  ASSERT_NE(file, nullptr);
+  const std::vector<char> content(3 * 4096 + 5, 'a');
+  ASSERT_EQ(std::fwrite(content.data(), 1, content.size(), file), content.size());
+  ASSERT_EQ(std::fflush(file), 0);
+  const std::string path = "/proc/self/fd/" + std::to_string(fileno(file));
+  void* mapped = nullptr;
+  ASSERT_EQ(godwit_map_file(context_, path.c_str(), 0, 0, 1, &mapped), GODWIT_OK)
+      << godwit_last_error();
+  auto* bytes = static_cast<char*>(mapped);
+  EXPECT_EQ(bytes[content.size() - 1], 'a');
+  EXPECT_EQ(bytes[content.size()], 0);
+  bytes[4096] = 'b';
+  size_t pages = 0;
+  ASSERT_EQ(godwit_sync(context_, mapped, content.size(), &pages), GODWIT_OK);
+  EXPECT_EQ(pages, 1u);
+  bytes[0] = 'c';
+  ASSERT_EQ(godwit_free(context_, mapped), GODWIT_OK);
+  std::rewind(file);
+  std::vector<char> now(content.size() + 1);
+  EXPECT_EQ(std::fread(now.data(), 1, now.size(), file), content.size());
+  EXPECT_EQ(now[0], 'c');
+  EXPECT_EQ(now[4096], 'b');
+  EXPECT_EQ(now[4097], 'a');
+  EXPECT_EQ(godwit_map_file(context_, "/no/such/file", 0, 0, 0, &mapped), GODWIT_IO);
+  EXPECT_NE(std::strstr(godwit_last_error(), "/no/such/file"), nullptr);
+  EXPECT_EQ(godwit_map_file(context_, nullptr, 0, 0, 0, &mapped), GODWIT_INVALID_ARGUMENT);
+  std::fclose(file);
 }
 
 TEST_F(CApi, WrongArgumentsAreNamed) {

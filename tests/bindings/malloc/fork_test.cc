@@ -150,12 +150,13 @@ TEST_F(Fork, WhileOtherThreadsAllocate) {
   for (int round = 0; round < 20; ++round) {
     if (round % 4 == 0) godwit_prefetch(context(), block.get(), kBytes, GODWIT_DEVICE, nullptr);
     EXPECT_EQ(in_child([&] {
-                if (first_difference(block.get(), kBytes, 1) != kBytes) return 1;
+                if (size_t d=first_difference(block.get(), kBytes, 1); d != kBytes) {size_t n=0,z=0; for(size_t i=0;i<kBytes;i++){ n+=block.get()[i]!=pattern(i,1); z+=block.get()[i]==0;} char b[200]; int l=snprintf(b,200,"round %d child %p diff at %zx n %zu zero %zu\n",round,block.get(),d,n,z); (void)!write(2,b,l); return 1;}
                 Block other = make_block(kLarge);
                 Block small = make_block(64);
                 return other && small ? 0 : 2;
               }),
               0);
+    EXPECT_EQ(first_difference(block.get(), kBytes, 1), kBytes);
   }
   stop.store(true);
   for (std::thread& thread : threads) thread.join();

@@ -84,7 +84,7 @@ int Pipelines::gemm(ScalarType type, Transpose transa, Transpose transb,
   const std::uint32_t constants[2] = {static_cast<std::uint32_t>(transa),
                                       static_cast<std::uint32_t>(transb)};
   const std::size_t index = kWords + static_cast<std::size_t>(type) * kTransposes +
-                            constants[0] * 3 + constants[1];
+                            std::size_t{constants[0]} * 3 + constants[1];
   return get(entries_[index], kernel(gpu_, type).code, constants, pipeline);
 }
 

@@ -29,7 +29,17 @@ Result<> FakeHost::attach(std::byte* base, std::size_t bytes, FaultSink* sink) {
   return {};
 }
 
+namespace {
+
+/// Each access is served on the thread that made it: nobody waits.
+class Alone final : public Turn {
+  void pass() noexcept override {}
+};
+
+}  // namespace
+
 int FakeHost::touch(const void* address, std::size_t bytes, bool write) {
+  Alone alone;
   auto* start = static_cast<std::byte*>(const_cast<void*>(address));
   std::byte* first = base_ + align_down(static_cast<std::size_t>(start - base_), kPageBytes);
   for (std::byte* page = first; page < start + bytes; page += kPageBytes) {
@@ -56,7 +66,7 @@ int FakeHost::touch(const void* address, std::size_t bytes, bool write) {
         write_protected = (now & kPresent) != 0;
       }
       if (round == kTouchBound) return -ETIMEDOUT;
-      sink_->on_fault(page, write, write_protected);
+      sink_->on_fault(page, write, write_protected, alone);
       if (round > 2) std::this_thread::yield();
     }
   }
@@ -145,6 +155,12 @@ int FakeHost::copy_in(std::byte* address, const std::byte* source, std::size_t b
     now = static_cast<std::uint8_t>(now | kPresent | (tracked ? kTracked : 0));
   }
   return 0;
+}
+
+void FakeHost::store(std::byte* address, std::span<const std::byte> bytes) noexcept {
+  const std::lock_guard guard(mutex_);
+  each_page(address, bytes.size(), [&](std::byte* page) { flags(page) |= kPresent; });
+  std::memcpy(address, bytes.data(), bytes.size());
 }
 
 int FakeHost::zero_in(std::byte* address, std::size_t bytes, bool /*write*/) noexcept {

@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "godwit/units.h"
+#include "runtime/src/base/descriptor.h"
 #include "runtime/src/host/user/uffd_abi.h"
 
 namespace godwit {
@@ -71,15 +72,6 @@ std::uint64_t wanted_features(HostLevel level, bool fork_events) {
 }
 
 }  // namespace
-
-int out_of_the_way(int fd) noexcept {
-  constexpr int kFirst = 512;
-  if (fd < 0) return fd;
-  const int moved = ::fcntl(fd, F_DUPFD_CLOEXEC, kFirst);
-  if (moved < 0) return fd;  // a low limit on descriptors: better a low one than none
-  ::close(fd);
-  return moved;
-}
 
 Result<Uffd> Uffd::open(HostLevelWish wish) {
   std::vector<std::string> reasons;
@@ -161,12 +153,33 @@ int Uffd::move(std::byte* to, std::byte* from, std::size_t bytes, std::size_t* m
     const int error = call(fd_, abi::kIoctlMove, &request);
     if (request.moved > 0) *moved += static_cast<std::size_t>(request.moved);
     if (error == 0 || *moved == bytes) continue;
+    if (error == -EEXIST) {
+      const std::size_t more = uncounted(to + *moved, from + *moved, bytes - *moved);
+      if (more == 0) return error;
+      (void)wake(to + *moved, more);
+      *moved += more;
+      continue;
+    }
     if (error != -EAGAIN) return error;
     if (request.moved > 0) continue;
     if (++again == kAgainBound) return -EAGAIN;
     ::sched_yield();
   }
   return 0;
+}
+
+std::size_t Uffd::uncounted(std::byte* to, std::byte* from, std::size_t bytes) noexcept {
+  std::array<std::uint8_t, kPagesPerBlock> there;
+  std::array<std::uint8_t, kPagesPerBlock> left;
+  const std::size_t pages = std::min(bytes / kPageBytes, kPagesPerBlock);
+  constexpr std::uint64_t kAny = abi::kPagePresent | abi::kPageSwapped;
+  if (scan(to, std::span(there).first(pages), kAny, false) != 0 ||
+      scan(from, std::span(left).first(pages), kAny, false) != 0) {
+    return 0;
+  }
+  std::size_t count = 0;
+  while (count < pages && there[count] != 0 && left[count] == 0) ++count;
+  return count * kPageBytes;
 }
 
 int Uffd::copy(std::byte* to, const std::byte* from, std::size_t bytes, bool protect_it,

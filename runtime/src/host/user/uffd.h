@@ -16,10 +16,6 @@ namespace godwit {
 
 enum class HostLevelWish : std::uint8_t { kAuto, kFull, kResident };
 
-/// The same descriptor with a number that programs leave alone: shells and daemons close or
-/// reuse the low ones without looking. -1 stays -1, with errno.
-[[nodiscard]] int out_of_the_way(int fd) noexcept;
-
 /// Owns the descriptors. Calls answer 0 or a negative errno and never allocate.
 class Uffd {
  public:
@@ -35,6 +31,8 @@ class Uffd {
 
   [[nodiscard]] int add_range(std::byte* address, std::size_t bytes, bool missing) noexcept;
   [[nodiscard]] int remove_range(std::byte* address, std::size_t bytes) noexcept;
+  /// `to` has none of its pages when this is called; wakes whoever waits there. *moved is exact, also
+  /// where Linux 6.18's answer is not (docs/decisions/0007).
   [[nodiscard]] int move(std::byte* to, std::byte* from, std::size_t bytes,
                          std::size_t* moved) noexcept;
   [[nodiscard]] int copy(std::byte* to, const std::byte* from, std::size_t bytes, bool protect,
@@ -56,6 +54,8 @@ class Uffd {
                                         std::size_t* copied) noexcept;
 
  private:
+  /// Bytes from the start of the ranges that have changed sides without having been counted.
+  [[nodiscard]] std::size_t uncounted(std::byte* to, std::byte* from, std::size_t bytes) noexcept;
   Uffd(int fd, int pagemap) : fd_(fd), pagemap_(pagemap) {}
   int fd_ = -1;
   int pagemap_ = -1;

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include "runtime/src/base/descriptor.h"
 #include "runtime/src/host/user/user_host.h"
 
 #include <poll.h>
@@ -12,8 +13,10 @@
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
+#include <cstring>
 #include <mutex>
 #include <memory>
+#include <semaphore>
 #include <system_error>
 #include <thread>
 
@@ -62,6 +65,25 @@ class UffdChild final : public ChildMemory {
   int fd_;
 };
 
+/// See Turn. A handler takes it before it waits, and gives it up when it ends.
+class HandlerTurn final : public Turn {
+ public:
+  explicit HandlerTurn(std::binary_semaphore& turn) : turn_(turn) {}
+  ~HandlerTurn() override { pass(); }
+  void take() noexcept {
+    if (!mine_) turn_.acquire();
+    mine_ = true;
+  }
+  void pass() noexcept override {
+    if (mine_) turn_.release();
+    mine_ = false;
+  }
+
+ private:
+  std::binary_semaphore& turn_;
+  bool mine_ = false;
+};
+
 class UserHost final : public HostMemory {
  public:
   UserHost(Uffd uffd, unsigned handlers) : uffd_(std::move(uffd)), wanted_handlers_(handlers) {}
@@ -88,6 +110,9 @@ class UserHost final : public HostMemory {
   [[nodiscard]] int copy_in(std::byte* address, const std::byte* source, std::size_t bytes,
                             bool tracked, std::size_t* copied) noexcept override {
     return uffd_.copy(address, source, bytes, tracked, copied);
+  }
+  void store(std::byte* address, std::span<const std::byte> bytes) noexcept override {
+    std::memcpy(address, bytes.data(), bytes.size());
   }
   [[nodiscard]] int zero_in(std::byte* address, std::size_t bytes, bool write) noexcept override;
   [[nodiscard]] int poison(std::byte* address, std::size_t bytes) noexcept override {
@@ -152,6 +177,7 @@ class UserHost final : public HostMemory {
   std::atomic<bool> stopping_{false};
   std::atomic<bool> die_{false};
   std::atomic<unsigned> alive_{0};
+  std::binary_semaphore turn_{1};
   std::vector<std::thread> handlers_;
 };
 
@@ -207,7 +233,9 @@ void UserHost::serve() noexcept {
 
 /// True when told to stop, false when this handler cannot go on.
 bool UserHost::serve_until_told() noexcept {
+  HandlerTurn turn(turn_);
   while (true) {
+    turn.take();
     uffd_msg message;
     std::unique_lock reading(read_mutex_);
     const ssize_t got = ::read(uffd_.fd(), &message, sizeof(message));
@@ -237,7 +265,7 @@ bool UserHost::serve_until_told() noexcept {
       const std::uint64_t flags = message.arg.pagefault.flags;
       sink_->on_fault(reinterpret_cast<std::byte*>(message.arg.pagefault.address),
                       (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
-                      (flags & UFFD_PAGEFAULT_FLAG_WP) != 0);
+                      (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, turn);
     }
   }
 }
