@@ -28,13 +28,16 @@
  * &godwit_chunk.access, &godwit_mirror.views_lock -> &godwit_client.ring_lock.
  */
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "advise.h"
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
 #include "event.h"
 #include "mirror.h"
+#include "pin.h"
 #include "trace.h"
 #include "view.h"
 #include "watch.h"
@@ -105,6 +108,10 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 	mmu_interval_set_seq(notifier, seq);
 	if (range->event == MMU_NOTIFY_RELEASE)
 		WRITE_ONCE(mirror->dead, true);
+	if (range->event == MMU_NOTIFY_RELEASE || range->event == MMU_NOTIFY_UNMAP) {
+		godwit_advice_end(chunk, start, end);
+		godwit_pin_end(mirror, start, end);
+	}
 	godwit_watch_bump(mirror, start, end);
 	count = chunk_clear(chunk, start, end, blockable);
 	if (count > 0) {
@@ -188,6 +195,27 @@ void godwit_chunk_revoke(struct godwit_chunk *chunk)
 }
 
 /**
+ * godwit_chunk_cover() - see to it that a range has chunks, and so notifiers.
+ * @mirror: as for godwit_chunk_get().
+ * @start: first address.
+ * @end: address after the last one.
+ */
+int godwit_chunk_cover(struct godwit_mirror *mirror, unsigned long start, unsigned long end)
+{
+	struct godwit_chunk *chunk;
+	unsigned long addr;
+
+	for (addr = ALIGN_DOWN(start, GODWIT_CHUNK_SIZE); addr < end; addr += GODWIT_CHUNK_SIZE) {
+		chunk = godwit_chunk_get(mirror, addr);
+		if (IS_ERR(chunk))
+			return PTR_ERR(chunk);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+	}
+	return 0;
+}
+
+/**
  * godwit_chunk_destroy() - free a chunk.
  * @chunk: nobody uses it any more, and the device ended its accesses. Waits for notifiers.
  */
@@ -196,6 +224,9 @@ void godwit_chunk_destroy(struct godwit_chunk *chunk)
 	mmu_interval_notifier_remove(&chunk->notifier);
 	/* No notifier comes any more; entries are marked dirty like any that are cleared. */
 	godwit_chunk_revoke(chunk);
+	mutex_lock(&chunk->lock);
+	godwit_advice_fini(chunk);
+	mutex_unlock(&chunk->lock);
 	godwit_ptable_fini(&chunk->table);
 	mutex_destroy(&chunk->lock);
 	kfree(chunk);

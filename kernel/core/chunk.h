@@ -8,6 +8,7 @@
 
 #include "ptable.h"
 
+struct godwit_advice_leaf;
 struct godwit_mirror;
 
 #define GODWIT_CHUNK_SIZE	(GODWIT_LEAF_SIZE * GODWIT_TABLE_LEAVES)
@@ -37,6 +38,8 @@ struct godwit_chunk {
 	struct rw_semaphore access;
 	/** @table: translations of the device. */
 	struct godwit_ptable table;
+	/** @advice: as &godwit_ptable.leaves, see advise.c. Under @lock. */
+	struct godwit_advice_leaf *advice[GODWIT_TABLE_LEAVES];
 	/** @peer_fetches: pages that were fetched from another device since @peer_since. */
 	unsigned int peer_fetches;
 	/** @peer_since: jiffies, see godwit_fault(). */
@@ -45,6 +48,7 @@ struct godwit_chunk {
 
 struct godwit_chunk *godwit_chunk_get(struct godwit_mirror *mirror, unsigned long addr);
 void godwit_chunk_revoke(struct godwit_chunk *chunk);
+int godwit_chunk_cover(struct godwit_mirror *mirror, unsigned long start, unsigned long end);
 void godwit_chunk_destroy(struct godwit_chunk *chunk);
 int godwit_chunk_leaf(struct godwit_chunk *chunk, unsigned long addr);
 

@@ -35,6 +35,16 @@ struct godwit_client {
 	/** @views: how many there are. */
 	atomic_t views;
 
+	/** @pinned: frames of VRAM charged against max_pinned; see pin.c. */
+	atomic_long_t pinned;
+	/** @next_pin: the last handle of a pin. */
+	atomic_t next_pin;
+	/**
+	 * @frames_advised: frames of its that advice holds in VRAM. Under
+	 * &godwit_vram.lock.
+	 */
+	unsigned long frames_advised;
+
 	/**
 	 * @lock: protects @mirrors and @queue. Outermost; held across attaching and detaching,
 	 * and across stopping the queue.

@@ -2,8 +2,9 @@
 /**
  * DOC: Debug files
  *
- * Overview: <debugfs>/dri/N/godwit_{stats,clients,vram}: counters of the device, its clients,
- * and the state of each block of VRAM. For people; no program may rely on them.
+ * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram}: counters of the
+ * device, its clients, its objects, and the state of each block of VRAM. For
+ * people; no program may rely on them.
  */
 #include <linux/seq_file.h>
 
@@ -13,6 +14,7 @@
 #include "client.h"
 #include "debugfs.h"
 #include "device.h"
+#include "gem.h"
 
 static struct godwit_device *debugfs_device(struct seq_file *m)
 {
@@ -49,6 +51,12 @@ static int debugfs_clients(struct seq_file *m, void *unused)
 	return 0;
 }
 
+static int debugfs_objects(struct seq_file *m, void *unused)
+{
+	godwit_gem_show(debugfs_device(m), m);
+	return 0;
+}
+
 static int debugfs_vram(struct seq_file *m, void *unused)
 {
 	struct godwit_vram *vram = &debugfs_device(m)->vram;
@@ -76,5 +84,6 @@ void godwit_debugfs_init(struct drm_minor *minor)
 {
 	drm_debugfs_add_file(minor->dev, "godwit_stats", debugfs_stats, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_clients", debugfs_clients, NULL);
+	drm_debugfs_add_file(minor->dev, "godwit_objects", debugfs_objects, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_vram", debugfs_vram, NULL);
 }

@@ -10,7 +10,7 @@
  * 2. VRAM is closed: nobody can take a frame;
  * 3. jobs are ended; all mirrors lose their translations, and can get no new ones (that takes a
  *    call, or a view, which is revoked);
- * 4. everything is brought home; what the device cannot give is poisoned;
+ * 4. objects and pages are brought home; what the device cannot give is lost or poisoned;
  * 5. the page map is taken away, which waits for pages that somebody still holds;
  * 6. the driver's operations are replaced by ones that do nothing.
  *
@@ -33,6 +33,7 @@
 #include "event.h"
 #include "evict.h"
 #include "job.h"
+#include "gem.h"
 #include "mirror.h"
 #include "queue.h"
 #include "view.h"
@@ -86,6 +87,8 @@ static int device_init(struct godwit_device *gdev, const struct godwit_device_de
 	mutex_init(&gdev->views_lock);
 	INIT_LIST_HEAD(&gdev->views);
 	xa_init_flags(&gdev->clients, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);
+	spin_lock_init(&gdev->objects_lock);
+	INIT_LIST_HEAD(&gdev->objects);
 	gdev->generation = atomic64_inc_return(&device_generation);
 
 	ret = ida_alloc(&device_ids, GFP_KERNEL);
@@ -174,6 +177,7 @@ void godwit_device_unregister(struct godwit_device *gdev)
 	godwit_vram_close(&gdev->vram);
 	device_detach_clients(gdev);
 	godwit_view_revoke_all(gdev);
+	godwit_gem_unplug(gdev);
 	if (godwit_device_migrates(gdev))
 		godwit_evict_unplug(gdev);
 	godwit_zapper_stop(&gdev->zapper);
@@ -195,10 +199,10 @@ EXPORT_SYMBOL_GPL(godwit_device_priv);
  */
 u64 godwit_device_capabilities(const struct godwit_device *gdev)
 {
-	u64 caps = GODWIT_CAP_EVENTS;
+	u64 caps = GODWIT_CAP_EVENTS | GODWIT_CAP_GEM;
 
 	if (godwit_device_migrates(gdev))
-		caps |= GODWIT_CAP_MIGRATE;
+		caps |= GODWIT_CAP_MIGRATE | GODWIT_CAP_ADVISE | GODWIT_CAP_PIN;
 	if (godwit_device_huge(gdev))
 		caps |= GODWIT_CAP_HUGE;
 	if (gdev->ops->cpu_address)
@@ -243,7 +247,7 @@ static int query_device(struct godwit_device *gdev, struct drm_godwit_query *arg
 	return query_answer(args, &info, sizeof(info));
 }
 
-static int query_limits(struct drm_godwit_query *args)
+static int query_limits(struct godwit_device *gdev, struct drm_godwit_query *args)
 {
 	/* What is 0 goes with a capability that the device does not have. */
 	struct drm_godwit_limits limits = {
@@ -254,6 +258,7 @@ static int query_limits(struct drm_godwit_query *args)
 		.max_inline = GODWIT_JOB_INLINE,
 		.max_timeout_ms = GODWIT_JOB_TIMEOUT_MS,
 		.max_views = GODWIT_VIEW_MAX,
+		.max_pinned = (u64)godwit_vram_max_pinned(&gdev->vram) << PAGE_SHIFT,
 		.max_ring_records = GODWIT_RING_MAX,
 		.max_watches = GODWIT_RING_WORDS,
 	};
@@ -278,7 +283,7 @@ int godwit_query_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	case GODWIT_QUERY_DEVICE:
 		return query_device(to_godwit(drm), args);
 	case GODWIT_QUERY_LIMITS:
-		return query_limits(args);
+		return query_limits(to_godwit(drm), args);
 	default:
 		return -EINVAL;
 	}

@@ -2,8 +2,10 @@
 #ifndef _GODWIT_DEVICE_INTERNAL_H_
 #define _GODWIT_DEVICE_INTERNAL_H_
 
+#include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/spinlock.h>
 #include <linux/xarray.h>
 
 #include <drm/drm_device.h>
@@ -47,6 +49,10 @@ struct godwit_device {
 	struct godwit_pagemap pagemap;
 	/** @stats: counters of all clients together. */
 	struct godwit_stats stats;
+	/** @objects_lock: protects @objects; inside the locks of objects. */
+	spinlock_t objects_lock;
+	/** @objects: &struct godwit_object, the one first that was used longest ago. */
+	struct list_head objects;
 	/** @clients: by id; entries have no reference and are removed by the last put. */
 	struct xarray clients;
 	/** @next_client: for @clients. */

@@ -22,6 +22,8 @@
 #include "device.h"
 #include "discard.h"
 #include "migrate.h"
+#include "mirror.h"
+#include "pin.h"
 
 /* As madvise has it, and only memory that is nobody else's. */
 static bool discard_allowed(struct vm_area_struct *vma)
@@ -32,7 +34,30 @@ static bool discard_allowed(struct vm_area_struct *vma)
 	return vma_is_anonymous(vma) && !userfaultfd_armed(vma);
 }
 
-static unsigned long discard_piece(unsigned long start, unsigned long end)
+/*
+ * Zaps what nothing has pinned in RAM: whoever pinned a page would be left with
+ * one that is no longer the program's.
+ */
+static unsigned long discard_run(struct godwit_mirror *mirror, struct vm_area_struct *vma,
+				 unsigned long start, unsigned long end)
+{
+	unsigned long pages = 0, pinned, next;
+
+	while (start < end) {
+		pinned = start;
+		next = end;
+		if (!godwit_pin_next(mirror, &pinned, &next))
+			pinned = next = end;
+		if (pinned > start)
+			zap_vma_range(vma, start, pinned - start);
+		pages += (pinned - start) >> PAGE_SHIFT;
+		start = next;
+	}
+	return pages;
+}
+
+static unsigned long discard_piece(struct godwit_mirror *mirror, unsigned long start,
+				   unsigned long end)
 {
 	unsigned long pos = start, next, pages = 0;
 	struct vm_area_struct *vma;
@@ -45,8 +70,7 @@ static unsigned long discard_piece(unsigned long start, unsigned long end)
 		next = min(end, vma->vm_end);
 		if (!discard_allowed(vma))
 			continue;
-		zap_vma_range(vma, pos, next - pos);
-		pages += (next - pos) >> PAGE_SHIFT;
+		pages += discard_run(mirror, vma, pos, next);
 	}
 	return pages;
 }
@@ -60,6 +84,7 @@ static unsigned long discard_piece(unsigned long start, unsigned long end)
 int godwit_discard_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 {
 	struct drm_godwit_discard *args = data;
+	struct godwit_mirror *mirror;
 	unsigned long pos, end, next;
 	int ret;
 
@@ -70,20 +95,26 @@ int godwit_discard_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 	ret = godwit_migrate_check_range(args->addr, args->length);
 	if (ret)
 		return ret;
+	mirror = godwit_mirror_get(file->driver_priv);
+	if (IS_ERR(mirror))
+		return PTR_ERR(mirror);
 	end = args->addr + args->length;
-	for (pos = args->addr; pos < end; pos = next) {
+	for (pos = args->addr; pos < end && !ret; pos = next) {
 		unsigned long pages;
 
 		/* In pieces, so that others get the lock. */
 		next = godwit_span_end(pos, end, GODWIT_CHUNK_SIZE);
-		if (mmap_read_lock_killable(current->mm))
-			return -EINTR;
-		pages = discard_piece(pos, next);
+		if (mmap_read_lock_killable(current->mm)) {
+			ret = -EINTR;
+			break;
+		}
+		pages = discard_piece(mirror, pos, next);
 		mmap_read_unlock(current->mm);
 		args->discarded += pages;
 		args->skipped += ((next - pos) >> PAGE_SHIFT) - pages;
 		if (signal_pending(current))
-			return -EINTR;
+			ret = -EINTR;
 	}
-	return 0;
+	godwit_mirror_put(mirror);
+	return ret;
 }

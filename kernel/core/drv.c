@@ -35,15 +35,18 @@
 #include <drm/godwit_drm.h>
 #include <godwit/layout.h>
 
+#include "advise.h"
 #include "client.h"
 #include "debugfs.h"
 #include "device.h"
 #include "discard.h"
 #include "event.h"
 #include "evict.h"
+#include "gem.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "queue.h"
+#include "pin.h"
 #include "residency.h"
 #include "stats.h"
 #include "view.h"
@@ -62,22 +65,22 @@ static const struct drm_ioctl_desc drv_ioctls[] = {
 	DRV_IOCTL(QUERY, godwit_query_ioctl),
 	DRV_IOCTL(ATTACH, godwit_attach_ioctl),
 	DRV_IOCTL(MIGRATE, godwit_migrate_ioctl),
-	DRV_IOCTL(ADVISE, drv_unsupported_ioctl),
+	DRV_IOCTL(ADVISE, godwit_advise_ioctl),
 	DRV_IOCTL(DISCARD, godwit_discard_ioctl),
 	DRV_IOCTL(RESIDENCY, godwit_residency_ioctl),
 	DRV_IOCTL(EXECUTE, godwit_execute_ioctl),
 	DRV_IOCTL(WAIT, godwit_wait_ioctl),
 	DRV_IOCTL(VIEW, godwit_view_ioctl),
 	DRV_IOCTL(EXPORT, drv_unsupported_ioctl),
-	DRV_IOCTL(PIN, drv_unsupported_ioctl),
-	DRV_IOCTL(UNPIN, drv_unsupported_ioctl),
+	DRV_IOCTL(PIN, godwit_pin_ioctl),
+	DRV_IOCTL(UNPIN, godwit_unpin_ioctl),
 	DRV_IOCTL(EVICT, godwit_evict_ioctl),
 	DRV_IOCTL(EVENTS, godwit_events_ioctl),
 	DRV_IOCTL(WATCH, godwit_watch_ioctl),
 	DRV_IOCTL(STATS, godwit_stats_ioctl),
-	DRV_IOCTL(GEM_CREATE, drv_unsupported_ioctl),
-	DRV_IOCTL(GEM_INFO, drv_unsupported_ioctl),
-	DRV_IOCTL(GEM_MOVE, drv_unsupported_ioctl),
+	DRV_IOCTL(GEM_CREATE, godwit_gem_create_ioctl),
+	DRV_IOCTL(GEM_INFO, godwit_gem_info_ioctl),
+	DRV_IOCTL(GEM_MOVE, godwit_gem_move_ioctl),
 };
 
 /*

@@ -28,6 +28,7 @@
 #include "device.h"
 #include "event.h"
 #include "evict.h"
+#include "gem.h"
 #include "home.h"
 #include "migrate.h"
 #include "mirror.h"
@@ -48,7 +49,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	unsigned int i, count;
 
 	godwit_batch_reset(batch);
-	count = godwit_vram_live(&gdev->vram, block, client, batch->src);
+	count = godwit_vram_live(&gdev->vram, block, client, home->poison, batch->src);
 	if (!count)
 		return;
 	for (i = 0; i < count; i++)
@@ -83,7 +84,7 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 	unsigned long deadline = jiffies + EVICT_DEADLINE;
 	struct godwit_home home = { .cause = GODWIT_CAUSE_EVICTION, .only = gdev };
 	struct godwit_batch *batch = NULL;
-	unsigned long got, block;
+	unsigned long got, block, evicted;
 	u64 now;
 
 	got = godwit_vram_reserve(vram, count);
@@ -103,8 +104,17 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 			godwit_vram_rejoin(vram, block);
 		}
 		got = godwit_vram_reserve(vram, count);
-		if (got == count || block == GODWIT_NO_BLOCK)
+		if (got == count)
 			break;
+		if (block == GODWIT_NO_BLOCK) {
+			/* No page can leave: objects. */
+			godwit_vram_unreserve(vram, got);
+			evicted = godwit_gem_evict(gdev, NULL, GODWIT_CAUSE_EVICTION,
+						   count - got);
+			got = godwit_vram_reserve(vram, count);
+			if (got == count || !evicted)
+				break;
+		}
 		if (time_after(jiffies, deadline) || fatal_signal_pending(current))
 			break;
 	}
@@ -151,9 +161,11 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
 		cond_resched();
 	}
 	eviction->moved += home.moved;
-	eviction->stayed = 0;
+	if (cause != GODWIT_CAUSE_UNPLUG && !ret)
+		eviction->moved += godwit_gem_evict(gdev, client, cause, ULONG_MAX);
+	eviction->stayed = godwit_gem_frames(gdev, client);
 	for (block = 0; block < vram->frames.nr_blocks; block++)
-		eviction->stayed += godwit_vram_live(vram, block, client, batch->src);
+		eviction->stayed += godwit_vram_live(vram, block, client, true, batch->src);
 	godwit_batch_free(batch);
 	return ret;
 }

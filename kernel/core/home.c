@@ -151,6 +151,21 @@ static void home_copy(struct godwit_batch *batch, unsigned int first, unsigned i
 	}
 }
 
+/*
+ * Pinned frames stay, except that the access of a CPU is always served, and that
+ * a device which goes away keeps nothing. A huge folio moves as a whole or not.
+ */
+static bool home_may_take(const struct godwit_home *home, unsigned int i,
+			  struct godwit_device *gdev, unsigned long frame, unsigned int pages)
+{
+	if (home->cause == GODWIT_CAUSE_UNPLUG)
+		return true;
+	if (home->cause == GODWIT_CAUSE_CPU_FAULT && i <= home->spare_index &&
+	    home->spare_index < i + pages)
+		return true;
+	return !godwit_vram_held(&gdev->vram, frame, pages);
+}
+
 /**
  * godwit_home_fill() - RAM for the isolated pages of a batch, and their bytes in it.
  * @batch: &godwit_batch.src as the kernel has set it, no pieces; the rest is set.
@@ -173,6 +188,8 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 			pages = folio_nr_pages(page_folio(page));
 		gdev = godwit_page_device(page);
 		if (home->only && home->only != gdev)
+			continue;
+		if (!home_may_take(home, i, gdev, godwit_page_frame(page), pages))
 			continue;
 		memset(&batch->reached[i], GODWIT_REACHED_SETUP, pages);
 		if (pages > 1)

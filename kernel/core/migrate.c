@@ -32,6 +32,7 @@
 
 #include "../state/outcome.h"
 #include "../state/range.h"
+#include "advise.h"
 #include "batch.h"
 #include "chunk.h"
 #include "client.h"
@@ -42,6 +43,7 @@
 #include "look.h"
 #include "migrate.h"
 #include "mirror.h"
+#include "pin.h"
 #include "trace.h"
 
 /**
@@ -62,6 +64,8 @@ struct migrate_span {
 	unsigned long *pfns;
 	/** @holes: bit i: no memory there, whatever else was seen. */
 	DECLARE_BITMAP(holes, GODWIT_BATCH_PAGES);
+	/** @pinned: bit i: pinned in RAM, by PIN. */
+	DECLARE_BITMAP(pinned, GODWIT_BATCH_PAGES);
 	/** @work: there may be pages to move. */
 	bool work;
 	/** @peers: there are pages of other devices. */
@@ -82,6 +86,18 @@ int godwit_migrate_check_range(u64 addr, u64 length)
 	return godwit_range_check(addr, length, PAGE_SIZE, TASK_SIZE, GODWIT_MAX_RANGE);
 }
 
+static enum godwit_seen span_classify_vram(struct migrate_span *span, struct page *page)
+{
+	struct godwit_device *gdev = godwit_page_device(page);
+	bool here = gdev == span->mirror->gdev;
+
+	/* It is to leave its VRAM. */
+	if ((!here || !span->move->to_vram) &&
+	    godwit_vram_held(&gdev->vram, godwit_page_frame(page), 1))
+		return GODWIT_SEEN_HELD;
+	return here ? GODWIT_SEEN_VRAM : GODWIT_SEEN_PEER;
+}
+
 static enum godwit_seen span_classify(struct migrate_span *span, unsigned long pfn)
 {
 	struct page *page;
@@ -96,8 +112,7 @@ static enum godwit_seen span_classify(struct migrate_span *span, unsigned long p
 	if (is_zone_device_page(page)) {
 		if (!godwit_is_vram(page))
 			return GODWIT_SEEN_ERROR;
-		return godwit_page_device(page) == span->mirror->gdev ? GODWIT_SEEN_VRAM :
-									GODWIT_SEEN_PEER;
+		return span_classify_vram(span, page);
 	}
 	return folio_test_anon(page_folio(page)) ? GODWIT_SEEN_ANON : GODWIT_SEEN_FILE;
 }
@@ -151,8 +166,12 @@ static int span_look(struct migrate_span *span)
 	ret = godwit_look(&look);
 	if (ret)
 		return ret;
+	bitmap_zero(span->pinned, GODWIT_BATCH_PAGES);
+	if (span->move->to_vram)
+		godwit_pin_in_system(span->mirror, span->start, span->end, span->pinned);
 	for (i = 0; i < count; i++) {
-		span->batch->seen[i] = span_classify(span, span->pfns[i]);
+		span->batch->seen[i] = test_bit(i, span->pinned) ?
+				       GODWIT_SEEN_HELD : span_classify(span, span->pfns[i]);
 		span_plan(span, span->batch->seen[i]);
 	}
 	mutex_unlock(&look.chunk->lock);
@@ -232,6 +251,24 @@ static void span_abandon(struct migrate_span *span)
 	batch->nr_pieces = 0;
 }
 
+/* Holds those of the pages that moved which are advised to be pinned. */
+static void span_hold(struct migrate_span *span, const struct godwit_copy *piece, unsigned int i)
+{
+	struct godwit_mirror *mirror = span->mirror;
+	unsigned long addr = span->start + (unsigned long)i * PAGE_SIZE;
+	struct godwit_chunk *chunk = xa_load(&mirror->chunks, addr / GODWIT_CHUNK_SIZE);
+	unsigned int j;
+
+	if (!atomic_long_read(&mirror->client->pinned))
+		return;
+	mutex_lock(&chunk->lock);
+	for (j = 0; j < piece->pages; j++)
+		if (godwit_advice_locked(chunk, addr + j * PAGE_SIZE) & GODWIT_ADVISED_PINNED)
+			godwit_vram_advise(&mirror->gdev->vram, mirror->client, piece->frame + j,
+					   1, true);
+	mutex_unlock(&chunk->lock);
+}
+
 /* Records what moved, before finalize lets the pages go. */
 static void span_settle(struct migrate_span *span)
 {
@@ -250,6 +287,7 @@ static void span_settle(struct migrate_span *span)
 		memset(&batch->reached[i], GODWIT_REACHED_MOVED, piece->pages);
 		godwit_vram_event(&mirror->gdev->vram, piece->frame, piece->pages,
 				  GODWIT_FRAME_PUBLISH);
+		span_hold(span, piece, i);
 		moved += piece->pages;
 		if (piece->pages > 1) {
 			huge++;

@@ -23,6 +23,7 @@
 #include "client.h"
 #include "device.h"
 #include "mirror.h"
+#include "pin.h"
 #include "watch.h"
 
 static void mirror_destroy(struct kref *refs)
@@ -35,6 +36,9 @@ static void mirror_destroy(struct kref *refs)
 		godwit_chunk_destroy(chunk);
 	xa_destroy(&mirror->chunks);
 	godwit_watch_remove_all(mirror);
+	godwit_pin_remove_all(mirror);
+	/* Those of other address spaces on this descriptor too: they hold what comes later. */
+	godwit_vram_unadvise(&mirror->gdev->vram, mirror->client);
 	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_MIRRORS, -1);
 	mutex_destroy(&mirror->chunks_lock);
 	mmdrop(mirror->mm);
@@ -62,6 +66,8 @@ static struct godwit_mirror *mirror_create(struct godwit_client *client)
 	INIT_LIST_HEAD(&mirror->watches);
 	init_rwsem(&mirror->views_lock);
 	INIT_LIST_HEAD(&mirror->views);
+	spin_lock_init(&mirror->pin_lock);
+	INIT_LIST_HEAD(&mirror->pins);
 	godwit_stat_add(mirror->gdev, client, GODWIT_STAT_MIRRORS, 1);
 	return mirror;
 }

@@ -44,6 +44,14 @@ struct godwit_mirror {
 	 * end.
 	 */
 	struct xarray chunks;
+	/** @pin_lock: protects @pins and what they hold. Inside &godwit_chunk.lock. */
+	spinlock_t pin_lock;
+	/** @pins: &struct godwit_pin of this address space. */
+	struct list_head pins;
+	/** @nr_pins: length of @pins. */
+	unsigned int nr_pins;
+	/** @advice_leaves: of all chunks. */
+	atomic_t advice_leaves;
 	/** @watch_lock: protects @watches. Inside &godwit_chunk.lock. */
 	spinlock_t watch_lock;
 	/** @watches: &struct godwit_watch of this address space. */

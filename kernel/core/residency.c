@@ -16,6 +16,7 @@
 #include <drm/drm_file.h>
 
 #include "../state/range.h"
+#include "advise.h"
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
@@ -96,6 +97,8 @@ static int residency_leaf(struct godwit_mirror *mirror, unsigned long start, uns
 
 		pages[i] = residency_page(mirror->gdev, pfns[i],
 					  godwit_ptable_get(&look.chunk->table, offset));
+		if (godwit_advice_locked(look.chunk, look.chunk->start + offset))
+			pages[i] |= GODWIT_PAGE_ADVISED;
 	}
 	mutex_unlock(&look.chunk->lock);
 	for (i = 0; i < count; i++)

@@ -2,6 +2,7 @@
 #ifndef _GODWIT_VRAM_H_
 #define _GODWIT_VRAM_H_
 
+#include <linux/bits.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
 
@@ -10,6 +11,10 @@
 
 struct godwit_client;
 struct godwit_device;
+
+#define GODWIT_HOLD_ADVICE	BIT(15)
+#define GODWIT_HOLD_OBJECT	BIT(14)
+#define GODWIT_HOLD_PINS	(BIT(14) - 1)
 
 /**
  * struct godwit_vram - who has which frame of a device's VRAM.
@@ -26,6 +31,17 @@ struct godwit_vram {
 	u8 *state;
 	/** @owner: to whom each used frame is accounted; each holds a reference. */
 	struct godwit_client **owner;
+	/**
+	 * @hold: of each frame, why it must not be evicted: GODWIT_HOLD_ADVICE,
+	 * and in the other bits how many pins hold it. An object's frames have
+	 * GODWIT_HOLD_OBJECT. 0 once the frame is free.
+	 */
+	u16 *hold;
+	/**
+	 * @generation: of each frame, counts how often it was given back. Tells
+	 * whether a frame still is the one that somebody pinned.
+	 */
+	u32 *generation;
 	/** @clock: counts uses; orders blocks by their last one. */
 	u64 clock;
 	/** @closed: no frame is reserved any more. */
@@ -35,6 +51,12 @@ struct godwit_vram {
 	/** @nr_frames: size. */
 	unsigned long nr_frames;
 };
+
+/* Frames that one client may hold: the others must be left something to evict. */
+static inline unsigned long godwit_vram_max_pinned(const struct godwit_vram *vram)
+{
+	return vram->nr_frames / 2;
+}
 
 int godwit_vram_init(struct godwit_vram *vram, unsigned long nr_frames);
 void godwit_vram_fini(struct godwit_vram *vram);
@@ -55,7 +77,15 @@ u64 godwit_vram_now(struct godwit_vram *vram);
 bool godwit_vram_isolate(struct godwit_vram *vram, unsigned long block);
 void godwit_vram_rejoin(struct godwit_vram *vram, unsigned long block);
 unsigned int godwit_vram_live(struct godwit_vram *vram, unsigned long block,
-			      const struct godwit_client *client, unsigned long *frames);
+			      const struct godwit_client *client, bool held,
+			      unsigned long *frames);
+
+bool godwit_vram_held(struct godwit_vram *vram, unsigned long frame, unsigned int count);
+bool godwit_vram_pin(struct godwit_vram *vram, unsigned long frame, u32 *generation);
+void godwit_vram_unpin(struct godwit_vram *vram, unsigned long frame, u32 generation);
+void godwit_vram_advise(struct godwit_vram *vram, const struct godwit_client *client,
+			unsigned long frame, unsigned int count, bool pinned);
+void godwit_vram_unadvise(struct godwit_vram *vram, const struct godwit_client *client);
 unsigned long godwit_vram_used(struct godwit_vram *vram);
 unsigned long godwit_vram_free(struct godwit_vram *vram);
 

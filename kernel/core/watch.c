@@ -130,22 +130,6 @@ static int watch_remove(struct godwit_mirror *mirror, u32 word)
 	return 0;
 }
 
-/* Notifiers exist only where there are chunks. */
-static int watch_cover(struct godwit_mirror *mirror, unsigned long start, unsigned long end)
-{
-	struct godwit_chunk *chunk;
-	unsigned long addr;
-
-	for (addr = ALIGN_DOWN(start, GODWIT_CHUNK_SIZE); addr < end; addr += GODWIT_CHUNK_SIZE) {
-		chunk = godwit_chunk_get(mirror, addr);
-		if (IS_ERR(chunk))
-			return PTR_ERR(chunk);
-		if (fatal_signal_pending(current))
-			return -EINTR;
-	}
-	return 0;
-}
-
 static int watch_add(struct godwit_mirror *mirror, struct drm_godwit_watch *args)
 {
 	struct godwit_watch *watch;
@@ -166,7 +150,8 @@ static int watch_add(struct godwit_mirror *mirror, struct drm_godwit_watch *args
 	list_add(&watch->link, &mirror->watches);
 	spin_unlock(&mirror->watch_lock);
 
-	ret = watch_cover(mirror, args->addr, args->addr + args->length);
+	/* Notifiers exist only where there are chunks. */
+	ret = godwit_chunk_cover(mirror, args->addr, args->addr + args->length);
 	if (ret)
 		watch_remove(mirror, args->word);
 	return ret;

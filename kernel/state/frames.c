@@ -202,6 +202,27 @@ bool godwit_frames_give(struct godwit_frames *frames, unsigned long frame)
 }
 
 /**
+ * godwit_frames_pin() - a frame must not be evicted any more.
+ * @frames: the frames.
+ * @frame: a frame that somebody has, not pinned.
+ */
+void godwit_frames_pin(struct godwit_frames *frames, unsigned long frame)
+{
+	frames->blocks[frame / GODWIT_BLOCK_FRAMES].nr_pinned++;
+}
+
+/**
+ * godwit_frames_unpin() - the end of godwit_frames_pin(), before the frame is
+ *	given back.
+ * @frames: the frames.
+ * @frame: a frame that is pinned.
+ */
+void godwit_frames_unpin(struct godwit_frames *frames, unsigned long frame)
+{
+	frames->blocks[frame / GODWIT_BLOCK_FRAMES].nr_pinned--;
+}
+
+/**
  * godwit_frames_isolate() - let nothing be taken from a block.
  * @frames: the frames.
  * @block: index of the block.

@@ -73,6 +73,9 @@ unsigned long godwit_frames_take(struct godwit_frames *frames, unsigned long nea
 unsigned long godwit_frames_take_block(struct godwit_frames *frames);
 bool godwit_frames_give(struct godwit_frames *frames, unsigned long frame);
 
+void godwit_frames_pin(struct godwit_frames *frames, unsigned long frame);
+void godwit_frames_unpin(struct godwit_frames *frames, unsigned long frame);
+
 bool godwit_frames_isolate(struct godwit_frames *frames, unsigned long block);
 void godwit_frames_rejoin(struct godwit_frames *frames, unsigned long block);
 unsigned long godwit_frames_oldest(const struct godwit_frames *frames, u64 before);

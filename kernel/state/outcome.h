@@ -35,6 +35,8 @@ enum godwit_seen {
 	GODWIT_SEEN_ERROR,
 	/** @GODWIT_SEEN_EMPTY: Never touched: the kernel offered it, and we did not want it. */
 	GODWIT_SEEN_EMPTY,
+	/** @GODWIT_SEEN_HELD: Pinned, by advice or by PIN, to where it is. */
+	GODWIT_SEEN_HELD,
 	/** @GODWIT_SEEN_COUNT: number of values. */
 	GODWIT_SEEN_COUNT,
 };

@@ -38,7 +38,7 @@ def godwit_guest_test(
       module_sources: what is in it, so that the test runs again when it changes.
       parameters: of modules, as {"module.name": "value"}.
       kernel: stock or debug. Tests on the debug kernel are manual.
-      pci: with the devices of topology.py.
+      pci: with the devices of topology.py; "16M,16M" gives the sizes of its cards.
       reload: load the modules afresh for each program.
       memory: of the VM.
       program_timeout_s: for one program.
@@ -47,7 +47,7 @@ def godwit_guest_test(
       **kwargs: as for sh_test.
     """
     arguments = ["--kernel=" + kernel, "--memory=" + memory, "--timeout=%d" % program_timeout_s]
-    arguments += ["--pci"] if pci else []
+    arguments += ["--pci"] if pci == True else ["--pci=" + pci] if pci else []
     arguments += ["--reload"] if reload else []
     arguments += ["--module=" + module] if module else []
     arguments += ["--param=%s=%s" % (key, value) for key, value in parameters.items()]

@@ -112,6 +112,14 @@ struct godwit_device_ops {
 	 * frame. Any context.
 	 */
 	unsigned long (*cpu_pfn)(struct godwit_device *gdev, unsigned long frame);
+
+	/**
+	 * @cpu_page: optional, EXPLICIT only: the page of a frame, with which
+	 * objects are mapped so that I/O can reach them (peer-to-peer pages).
+	 * The driver holds one reference to each, from registration until after
+	 * unregistration. Any context.
+	 */
+	struct page *(*cpu_page)(struct godwit_device *gdev, unsigned long frame);
 };
 
 /**

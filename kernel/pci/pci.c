@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: godwit_pci
+ *
+ * Overview: PCI cards whose VRAM is a memory BAR. QEMU's ivshmem-plain is one;
+ * others by new_id:
+ *
+ *   echo "1234 5678" > /sys/bus/pci/drivers/godwit_pci/new_id
+ *
+ * VRAM is the largest memory BAR, in whole multiples of 2 MiB. What it is, the
+ * parameter kind says at the time that a card is bound:
+ *
+ * private: pages of private VRAM. They have addresses of their own (the core takes
+ * them); the bytes live in the BAR, which the CPU reaches through a
+ * write-combining mapping.
+ *
+ * coherent: the BAR itself is memory of processes. Only for cards whose BAR
+ * behaves as RAM does, for CPUs and for the other devices of the machine: no check
+ * is made by the kernel when one of them is told to use such a page.
+ *
+ * explicit: objects only, mapped with peer-to-peer pages: other devices reach the
+ * BAR where the PCI topology allows it, and are refused by the kernel where it
+ * does not.
+ *
+ * The CPU does all copies.
+ *
+ * Locking: none; copies touch only the frames that they were given.
+ */
+#include <linux/io.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/moduleparam.h>
+#include <linux/pci-p2pdma.h>
+#include <linux/pci.h>
+#include <linux/sizes.h>
+#include <linux/slab.h>
+
+#include <godwit/device.h>
+
+#define IVSHMEM_VENDOR	0x1af4
+#define IVSHMEM_DEVICE	0x1110
+
+static const char * const kind_names[] = {
+	[GODWIT_VRAM_PRIVATE] = "private",
+	[GODWIT_VRAM_COHERENT] = "coherent",
+	[GODWIT_VRAM_EXPLICIT] = "explicit",
+};
+
+static unsigned int kind = GODWIT_VRAM_PRIVATE;
+
+static int kind_set(const char *text, const struct kernel_param *param)
+{
+	unsigned int i;
+
+	for (i = GODWIT_VRAM_PRIVATE; i < ARRAY_SIZE(kind_names); i++) {
+		if (!sysfs_streq(text, kind_names[i]))
+			continue;
+		WRITE_ONCE(kind, i);
+		return 0;
+	}
+	return -EINVAL;
+}
+
+static int kind_get(char *text, const struct kernel_param *param)
+{
+	return sysfs_emit(text, "%s\n", kind_names[READ_ONCE(kind)]);
+}
+
+static const struct kernel_param_ops kind_ops = {
+	.set = kind_set,
+	.get = kind_get,
+};
+
+module_param_cb(kind, &kind_ops, NULL, 0644);
+MODULE_PARM_DESC(kind,
+		 "What the VRAM of cards is that are bound from now on: private, coherent or explicit (default private)");
+
+/**
+ * struct pci_card - one card.
+ */
+struct pci_card {
+	/** @pdev: the card. */
+	struct pci_dev *pdev;
+	/** @gdev: its render node. */
+	struct godwit_device *gdev;
+	/** @kind: of its VRAM. */
+	enum godwit_vram_kind kind;
+	/** @bar: which BAR is VRAM. */
+	int bar;
+	/** @phys: of VRAM, as CPUs see it. */
+	phys_addr_t phys;
+	/** @size: of VRAM. */
+	u64 size;
+	/** @memory: VRAM, as the kernel maps it. */
+	void __iomem *memory;
+	/** @pages: how many peer-to-peer pages we hold. */
+	unsigned long pages;
+};
+
+static void __iomem *card_frame(struct godwit_device *gdev, unsigned long frame)
+{
+	struct pci_card *card = godwit_device_priv(gdev);
+
+	return card->memory + (frame << PAGE_SHIFT);
+}
+
+static int card_copy_to_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
+			     unsigned int count)
+{
+	unsigned int n;
+
+	for (n = 0; n < count; n++) {
+		memcpy_toio(card_frame(gdev, pieces[n].frame), page_address(pieces[n].page),
+			    (size_t)pieces[n].pages << PAGE_SHIFT);
+		cond_resched();
+	}
+	/* Out of the buffers of write combining, before anybody is told. */
+	wmb();
+	return 0;
+}
+
+static int card_copy_from_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
+			       unsigned int count)
+{
+	unsigned int n;
+
+	for (n = 0; n < count; n++) {
+		memcpy_fromio(page_address(pieces[n].page), card_frame(gdev, pieces[n].frame),
+			      (size_t)pieces[n].pages << PAGE_SHIFT);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int card_clear(struct godwit_device *gdev, unsigned long frame, unsigned int pages)
+{
+	memset_io(card_frame(gdev, frame), 0, (size_t)pages << PAGE_SHIFT);
+	wmb();
+	return 0;
+}
+
+static void *card_cpu_address(struct godwit_device *gdev, unsigned long frame)
+{
+	return (void __force *)card_frame(gdev, frame);
+}
+
+static unsigned long card_cpu_pfn(struct godwit_device *gdev, unsigned long frame)
+{
+	struct pci_card *card = godwit_device_priv(gdev);
+
+	return PHYS_PFN(card->phys) + frame;
+}
+
+static const struct godwit_device_ops card_ops = {
+	.copy_to_vram = card_copy_to_vram,
+	.copy_from_vram = card_copy_from_vram,
+	.clear = card_clear,
+	.cpu_address = card_cpu_address,
+	.cpu_pfn = card_cpu_pfn,
+};
+
+static struct page *card_cpu_page(struct godwit_device *gdev, unsigned long frame)
+{
+	return pfn_to_page(card_cpu_pfn(gdev, frame));
+}
+
+static const struct godwit_device_ops card_explicit_ops = {
+	.copy_to_vram = card_copy_to_vram,
+	.copy_from_vram = card_copy_from_vram,
+	.clear = card_clear,
+	.cpu_address = card_cpu_address,
+	.cpu_pfn = card_cpu_pfn,
+	.cpu_page = card_cpu_page,
+};
+
+static int card_find_bar(struct pci_card *card)
+{
+	u64 best = 0;
+	int bar;
+
+	for (bar = 0; bar < PCI_STD_NUM_BARS; bar++) {
+		u64 size = pci_resource_len(card->pdev, bar);
+
+		if (!(pci_resource_flags(card->pdev, bar) & IORESOURCE_MEM) || size <= best)
+			continue;
+		best = size;
+		card->bar = bar;
+	}
+	card->size = ALIGN_DOWN(best, SZ_2M);
+	card->phys = pci_resource_start(card->pdev, card->bar);
+	if (!card->size) {
+		pci_err(card->pdev, "no memory BAR of 2 MiB or more\n");
+		return -ENODEV;
+	}
+	return 0;
+}
+
+/*
+ * All pages of the BAR are ours, each with one reference: so no other user of
+ * peer-to-peer memory gets any, and none is given back while we map it.
+ */
+static int card_take_pages(struct pci_card *card)
+{
+	void *first = NULL, *addr;
+	int ret;
+
+	ret = pci_p2pdma_add_resource(card->pdev, card->bar, card->size, 0);
+	if (ret)
+		return ret;
+	for (card->pages = 0; card->pages < card->size >> PAGE_SHIFT; card->pages++) {
+		addr = pci_alloc_p2pmem(card->pdev, PAGE_SIZE);
+		if (!addr)
+			return -ENOMEM;
+		first = first ?: addr;
+		/* The pool is empty but for us, and gives its first page first. */
+		if (addr != first + (card->pages << PAGE_SHIFT)) {
+			pci_free_p2pmem(card->pdev, addr, PAGE_SIZE);
+			return -EBUSY;
+		}
+		set_page_count(virt_to_page(addr), 1);
+		cond_resched();
+	}
+	card->memory = (void __iomem __force *)first;
+	return 0;
+}
+
+/* What is still in flight keeps its page; the driver core waits for it after remove. */
+static void card_give_pages(struct pci_card *card)
+{
+	while (card->pages)
+		put_page(pfn_to_page(PHYS_PFN(card->phys) + --card->pages));
+}
+
+static int card_map(struct pci_card *card)
+{
+	switch (card->kind) {
+	case GODWIT_VRAM_EXPLICIT:
+		return card_take_pages(card);
+	case GODWIT_VRAM_COHERENT:
+		/* As its pages will be mapped: it cannot be both. */
+		card->memory = (void __iomem __force *)memremap(card->phys, card->size,
+								MEMREMAP_WB);
+		break;
+	case GODWIT_VRAM_PRIVATE:
+		card->memory = ioremap_wc(card->phys, card->size);
+		break;
+	}
+	return card->memory ? 0 : -ENOMEM;
+}
+
+static void card_unmap(struct pci_card *card)
+{
+	if (card->kind == GODWIT_VRAM_EXPLICIT)
+		card_give_pages(card);
+	else if (card->kind == GODWIT_VRAM_COHERENT && card->memory)
+		memunmap((void __force *)card->memory);
+	else if (card->memory)
+		iounmap(card->memory);
+}
+
+static int card_register(struct pci_card *card)
+{
+	struct godwit_device_desc desc = {
+		.driver = "pci",
+		.name = pci_name(card->pdev),
+		.kind = card->kind,
+		.vram_size = card->size,
+		.vram_phys = card->kind == GODWIT_VRAM_COHERENT ? card->phys : 0,
+		.owner = THIS_MODULE,
+		.ops = card->kind == GODWIT_VRAM_EXPLICIT ? &card_explicit_ops : &card_ops,
+		.priv = card,
+	};
+
+	card->gdev = godwit_device_register(&card->pdev->dev, &desc);
+	return PTR_ERR_OR_ZERO(card->gdev);
+}
+
+static int card_probe(struct pci_dev *pdev, const struct pci_device_id *id)
+{
+	struct pci_card *card;
+	int ret;
+
+	card = devm_kzalloc(&pdev->dev, sizeof(*card), GFP_KERNEL);
+	if (!card)
+		return -ENOMEM;
+	card->pdev = pdev;
+	card->kind = READ_ONCE(kind);
+	ret = card_find_bar(card);
+	if (!ret)
+		ret = pcim_enable_device(pdev);
+	if (!ret)
+		ret = pcim_request_region(pdev, card->bar, KBUILD_MODNAME);
+	if (ret)
+		return ret;
+	ret = card_map(card);
+	if (!ret)
+		ret = card_register(card);
+	if (ret) {
+		card_unmap(card);
+		return ret;
+	}
+	pci_set_drvdata(pdev, card);
+	return 0;
+}
+
+static void card_remove(struct pci_dev *pdev)
+{
+	struct pci_card *card = pci_get_drvdata(pdev);
+
+	godwit_device_unregister(card->gdev);
+	card_unmap(card);
+}
+
+static const struct pci_device_id card_ids[] = {
+	{ PCI_DEVICE(IVSHMEM_VENDOR, IVSHMEM_DEVICE) },
+	{ }
+};
+MODULE_DEVICE_TABLE(pci, card_ids);
+
+static struct pci_driver card_driver = {
+	.name = KBUILD_MODNAME,
+	.id_table = card_ids,
+	.probe = card_probe,
+	.remove = card_remove,
+};
+module_pci_driver(card_driver);
+
+MODULE_DESCRIPTION("Godwit devices whose VRAM is a PCI BAR");
+MODULE_AUTHOR("The Godwit authors");
+MODULE_LICENSE("GPL");
+MODULE_VERSION("0.1");

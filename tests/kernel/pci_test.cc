@@ -1,0 +1,346 @@
+// SPDX-License-Identifier: MIT
+// Cards on a PCI bus, in all three kinds. The host's file behind a card's BAR, and that behind the disk, are witnesses.
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+#include "tests/kernel/card.h"
+#include "tests/kernel/guest.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr size_t kMiB = size_t{1} << 20;
+
+int open_object(const Device& device, size_t size, uint32_t place, uint32_t* handle, uint8_t** data) {
+  drm_godwit_gem_create args = {};
+  args.size = size;
+  args.place = place;
+  const int status = device.call(DRM_IOCTL_GODWIT_GEM_CREATE, &args);
+  if (status != 0) return status;
+  *handle = args.handle;
+  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, device.fd(), static_cast<off_t>(args.map_offset));
+  EXPECT_NE(at, MAP_FAILED) << strerror(errno);
+  *data = static_cast<uint8_t*>(at);
+  return 0;
+}
+
+int move_object(const Device& device, uint32_t handle, uint32_t place) {
+  drm_godwit_gem_move args = {};
+  args.handle = handle;
+  args.place = place;
+  return device.call(DRM_IOCTL_GODWIT_GEM_MOVE, &args);
+}
+
+uint32_t place_of(const Device& device, uint32_t handle) {
+  drm_godwit_gem_info args = {};
+  args.handle = handle;
+  EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_GEM_INFO, &args), 0);
+  return args.place;
+}
+
+void expect_full(const Device& device) {
+  EXPECT_EQ(wait_for_free(device, device.info().vram_total), device.info().vram_total) << "VRAM leaked";
+}
+
+TEST(PciPrivate, TheBytesAreInTheBarAndComeHome) {
+  Card card(0, "private");
+  ASSERT_TRUE(card.bound());
+  EXPECT_EQ(card.device().info().kind, GODWIT_KIND_PRIVATE);
+  {
+    Memory memory(4 * kMiB);
+    fill(memory.data(), memory.size(), 1);
+    std::vector<uint8_t> page(memory.page(5), memory.page(6));
+    EXPECT_FALSE(card.holds(page.data()));
+    ASSERT_EQ(card.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    EXPECT_TRUE(card.holds(page.data()));
+    EXPECT_BYTES(memory.data(), memory.size(), 1u);
+    EXPECT_EQ(card.device().in_vram(memory.data(), memory.size()), 0u);
+  }
+  expect_full(card.device());
+}
+
+TEST(PciPrivate, HugePagesToo) {
+  Card card(0, "private");
+  ASSERT_TRUE(card.bound());
+  Memory memory(3 * kHuge, Memory::kHugePages);
+  fill(memory.data(), memory.size(), 2);
+  EXPECT_EQ(card.device().to_vram(memory.data(), memory.size()).moved_huge, memory.size() / kPage);
+  EXPECT_BYTES(memory.data(), memory.size(), 2u);
+}
+
+TEST(PciPrivate, UnbindBringsEverythingHome) {
+  Card card(0, "private");
+  ASSERT_TRUE(card.bound());
+  Memory memory(8 * kMiB), huge(2 * kHuge, Memory::kHugePages);
+  fill(memory.data(), memory.size(), 3);
+  fill(huge.data(), huge.size(), 4);
+  card.device().to_vram(memory.data(), memory.size());
+  card.device().to_vram(huge.data(), huge.size());
+  uint32_t handle = 0;
+  uint8_t* object = nullptr;
+  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
+  fill(object, kMiB, 5);
+  ASSERT_EQ(card.unbind(), 0);
+  EXPECT_BYTES(memory.data(), memory.size(), 3u);
+  EXPECT_BYTES(huge.data(), huge.size(), 4u);
+  EXPECT_BYTES(object, kMiB, 5u);
+  drm_godwit_residency args = {};
+  args.addr = reinterpret_cast<uintptr_t>(memory.data());
+  args.length = kPage;
+  EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_RESIDENCY, &args), -ENODEV);
+  munmap(object, kMiB);
+}
+
+TEST(PciPrivate, UnbindBringsPinnedPagesHomeToo) {
+  Card card(0, "private");
+  ASSERT_TRUE(card.bound());
+  Memory memory(4 * kMiB);
+  fill(memory.data(), memory.size(), 6);
+  drm_godwit_pin pin = {};
+  pin.addr = reinterpret_cast<uintptr_t>(memory.data());
+  pin.length = memory.size();
+  pin.place = GODWIT_PLACE_VRAM;
+  ASSERT_EQ(card.device().call(DRM_IOCTL_GODWIT_PIN, &pin), 0);
+  ASSERT_EQ(card.unbind(), 0);
+  EXPECT_BYTES(memory.data(), memory.size(), 6u);
+}
+
+TEST(PciPrivate, PagesGoFromOneCardToTheOther) {
+  Card first(0, "private"), second(1, "private");
+  ASSERT_TRUE(first.bound() && second.bound());
+  Memory memory(4 * kMiB);
+  fill(memory.data(), memory.size(), 7);
+  std::vector<uint8_t> page(memory.page(9), memory.page(10));
+  ASSERT_EQ(first.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  ASSERT_EQ(second.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  EXPECT_EQ(second.device().in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  EXPECT_TRUE(second.holds(page.data()));
+  EXPECT_BYTES(memory.data(), memory.size(), 7u);
+}
+
+TEST(PciCoherent, TheCpuUsesItInPlace) {
+  Card card(0, "coherent");
+  ASSERT_TRUE(card.bound());
+  EXPECT_EQ(card.device().info().kind, GODWIT_KIND_COHERENT);
+  EXPECT_EQ(card.device().info().huge_page_size, 0u);
+  {
+    Memory memory(4 * kMiB);
+    fill(memory.data(), memory.size(), 8);
+    ASSERT_EQ(card.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 8u);
+    fill(memory.data(), memory.size(), 9);
+    EXPECT_EQ(card.device().in_vram(memory.data(), memory.size()), memory.size() / kPage);
+    EXPECT_EQ(card.device().stat(GODWIT_STAT_CPU_FAULTS), 0u);
+    Memory same(4 * kMiB);
+    fill(same.data(), same.size(), 9);
+    EXPECT_TRUE(card.holds(same.page(700)));
+    EXPECT_EQ(card.device().to_ram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 9u);
+  }
+  expect_full(card.device());
+}
+
+TEST(PciCoherent, TheDiskReadsAndWritesItInPlace) {
+  Card card(0, "coherent");
+  Disk disk;
+  ASSERT_TRUE(card.bound() && disk.fd() >= 0);
+  Memory memory(kMiB);
+  fill(memory.data(), memory.size(), 10);
+  ASSERT_EQ(card.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  disk.write_pattern(0, kMiB, 11);
+  ASSERT_EQ(pread(disk.fd(), memory.data(), kMiB, 0), static_cast<ssize_t>(kMiB));
+  EXPECT_EQ(card.device().in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  EXPECT_TRUE(card.holds(memory.page(77)));
+  EXPECT_BYTES(memory.data(), memory.size(), 11u);
+  fill(memory.data(), memory.size(), 12);
+  ASSERT_EQ(pwrite(disk.fd(), memory.data(), kMiB, 2 * kMiB), static_cast<ssize_t>(kMiB));
+  EXPECT_EQ(card.device().in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  EXPECT_BYTES(disk.seen_by_host(2 * kMiB, kMiB).data(), kMiB, 12u);
+}
+
+TEST(PciCoherent, UnbindBringsEverythingHome) {
+  Card card(0, "coherent");
+  ASSERT_TRUE(card.bound());
+  Memory memory(8 * kMiB);
+  fill(memory.data(), memory.size(), 13);
+  ASSERT_EQ(card.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  ASSERT_EQ(card.unbind(), 0);
+  EXPECT_BYTES(memory.data(), memory.size(), 13u);
+  fill(memory.data(), memory.size(), 14);
+  EXPECT_BYTES(memory.data(), memory.size(), 14u);
+}
+
+TEST(PciCoherent, ForkedAndWrittenPagesKeepTheirBytes) {
+  Card card(0, "coherent");
+  ASSERT_TRUE(card.bound());
+  Memory memory(kMiB);
+  fill(memory.data(), memory.size(), 15);
+  card.device().to_vram(memory.data(), memory.size());
+  EXPECT_TRUE(exited_well(in_child([&] {
+    EXPECT_BYTES(memory.data(), memory.size(), 15u);
+    fill(memory.data(), memory.size(), 16);
+    EXPECT_BYTES(memory.data(), memory.size(), 16u);
+  })));
+  EXPECT_BYTES(memory.data(), memory.size(), 15u);
+  fill(memory.data(), memory.size(), 17);
+  EXPECT_BYTES(memory.data(), memory.size(), 17u);
+}
+
+TEST(PciExplicit, OnlyObjectsGoThere) {
+  Card card(0, "explicit");
+  ASSERT_TRUE(card.bound());
+  const auto info = card.device().info();
+  EXPECT_EQ(info.kind, GODWIT_KIND_EXPLICIT);
+  EXPECT_EQ(info.capabilities & (GODWIT_CAP_MIGRATE | GODWIT_CAP_ADVISE | GODWIT_CAP_PIN), 0u);
+  EXPECT_NE(info.capabilities & GODWIT_CAP_GEM, 0u);
+  Memory memory(kMiB);
+  drm_godwit_migrate migrate = {};
+  migrate.addr = reinterpret_cast<uintptr_t>(memory.data());
+  migrate.length = memory.size();
+  migrate.to = GODWIT_PLACE_VRAM;
+  EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_MIGRATE, &migrate), -EOPNOTSUPP);
+  drm_godwit_advise advise = {};
+  advise.addr = migrate.addr;
+  advise.length = migrate.length;
+  advise.advice = GODWIT_ADVICE_PINNED;
+  advise.value = 1;
+  EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_ADVISE, &advise), -EOPNOTSUPP);
+  drm_godwit_pin pin = {};
+  pin.addr = migrate.addr;
+  pin.length = migrate.length;
+  pin.place = GODWIT_PLACE_VRAM;
+  EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_PIN, &pin), -EOPNOTSUPP);
+}
+
+TEST(PciExplicit, TheDiskReadsAndWritesTheBar) {
+  Card card(0, "explicit");
+  Disk disk;
+  ASSERT_TRUE(card.bound() && disk.fd() >= 0);
+  uint32_t handle = 0;
+  uint8_t* object = nullptr;
+  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
+  EXPECT_TRUE(all_zero(object, kMiB));
+  disk.write_pattern(4 * kMiB, kMiB, 20);
+  ASSERT_EQ(pread(disk.fd(), object, kMiB, 4 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+  EXPECT_EQ(place_of(card.device(), handle), GODWIT_PLACE_VRAM);
+  EXPECT_BYTES(object, kMiB, 20u);
+  EXPECT_TRUE(card.holds(object + 33 * kPage));
+  fill(object, kMiB, 21);
+  ASSERT_EQ(pwrite(disk.fd(), object, kMiB, 6 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+  EXPECT_BYTES(disk.seen_by_host(6 * kMiB, kMiB).data(), kMiB, 21u);
+  // In RAM with the same pointer, where it works as well, and back.
+  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_SYSTEM), 0);
+  EXPECT_BYTES(object, kMiB, 21u);
+  ASSERT_EQ(pread(disk.fd(), object, kMiB, 4 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+  EXPECT_BYTES(object, kMiB, 20u);
+  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_VRAM), 0);
+  EXPECT_BYTES(object, kMiB, 20u);
+  munmap(object, kMiB);
+  drm_gem_close close = {};
+  close.handle = handle;
+  EXPECT_EQ(card.device().call(DRM_IOCTL_GEM_CLOSE, &close), 0);
+  expect_full(card.device());
+}
+
+TEST(PciExplicit, AcrossRootPortsTheDiskIsRefusedAndRamIsTheWayOut) {
+  Card card(1, "explicit");
+  Disk disk;
+  ASSERT_TRUE(card.bound() && disk.fd() >= 0);
+  uint32_t handle = 0;
+  uint8_t* object = nullptr;
+  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
+  fill(object, kMiB, 22);
+  disk.write_pattern(8 * kMiB, kMiB, 23);
+  EXPECT_EQ(pread(disk.fd(), object, kMiB, 8 * kMiB), -1);
+  EXPECT_TRUE(errno == EREMOTEIO || errno == EINVAL || errno == EIO) << strerror(errno);
+  EXPECT_BYTES(object, kMiB, 22u);
+  EXPECT_EQ(pwrite(disk.fd(), object, kMiB, 8 * kMiB), -1);
+  EXPECT_BYTES(disk.seen_by_host(8 * kMiB, kMiB).data(), kMiB, 23u);
+  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_SYSTEM), 0);
+  ASSERT_EQ(pread(disk.fd(), object, kMiB, 8 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+  EXPECT_BYTES(object, kMiB, 23u);
+  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_VRAM), 0);
+  EXPECT_BYTES(object, kMiB, 23u);
+  munmap(object, kMiB);
+}
+
+TEST(PciExplicit, EvictedObjectsLeaveTheBarToOthers) {
+  Card card(0, "explicit");
+  ASSERT_TRUE(card.bound());
+  const size_t half = card.device().info().vram_total / 2;
+  uint32_t handles[3] = {};
+  uint8_t* objects[3] = {};
+  for (uint64_t i = 0; i < 3; ++i) {
+    ASSERT_EQ(open_object(card.device(), half, GODWIT_PLACE_VRAM, &handles[i], &objects[i]), 0);
+    fill(objects[i], half, 30 + i);
+  }
+  EXPECT_EQ(place_of(card.device(), handles[0]), GODWIT_PLACE_SYSTEM);
+  for (uint64_t i = 0; i < 3; ++i) {
+    EXPECT_BYTES(objects[i], half, 30 + i);
+    munmap(objects[i], half);
+  }
+}
+
+TEST(PciExplicit, UnbindLeavesTheBytesToTheProgram) {
+  Card card(0, "explicit");
+  ASSERT_TRUE(card.bound());
+  uint32_t handle = 0;
+  uint8_t* object = nullptr;
+  ASSERT_EQ(open_object(card.device(), 4 * kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
+  fill(object, 4 * kMiB, 24);
+  ASSERT_EQ(card.unbind(), 0);
+  EXPECT_BYTES(object, 4 * kMiB, 24u);
+  fill(object, 4 * kMiB, 25);
+  EXPECT_BYTES(object, 4 * kMiB, 25u);
+  munmap(object, 4 * kMiB);
+}
+
+TEST(Pci, OneCardHasAllKindsOneAfterTheOther) {
+  for (const char* kind : {"private", "coherent", "explicit", "coherent", "private"}) {
+    Card card(0, kind);
+    ASSERT_TRUE(card.bound()) << kind;
+    EXPECT_EQ(card.device().info().vram_free, card.device().info().vram_total);
+  }
+}
+
+TEST(Pci, AnUnknownKindIsRefused) {
+  const std::string path = "/sys/module/godwit_pci/parameters/kind";
+  const std::string before = read_file(path);
+  EXPECT_EQ(write_file(path, "shared"), -EINVAL);
+  EXPECT_EQ(read_file(path), before);
+}
+
+TEST(Pci, NewIdTakesAStranger) {
+  const auto strangers = pci_devices("0x1234", "0x1111");
+  ASSERT_EQ(strangers.size(), 1u);
+  EXPECT_EQ(device_of(strangers[0]), nullptr);
+  ASSERT_EQ(write_file("/sys/module/godwit_pci/parameters/kind", "private"), 0);
+  ASSERT_EQ(write_file(std::string(kDriver) + "new_id", "1234 1111"), 0);
+  auto device = device_of(strangers[0]);
+  ASSERT_NE(device, nullptr);
+  {
+    Memory memory(4 * kMiB);
+    fill(memory.data(), memory.size(), 26);
+    EXPECT_EQ(device->to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    EXPECT_BYTES(memory.data(), memory.size(), 26u);
+  }
+  device.reset();
+  EXPECT_EQ(write_file(std::string(kDriver) + "unbind", strangers[0]), 0);
+  EXPECT_EQ(write_file(std::string(kDriver) + "remove_id", "1234 1111"), 0);
+}
+
+TEST(Pci, ADeviceWithoutAMemoryBarIsLeftAlone) {
+  const auto edus = pci_devices("0x1234", "0x11e8");  // its BAR has 1 MiB
+  ASSERT_EQ(edus.size(), 1u);
+  ASSERT_EQ(write_file(std::string(kDriver) + "new_id", "1234 11e8"), 0);
+  EXPECT_EQ(device_of(edus[0]), nullptr);
+  EXPECT_EQ(write_file(std::string(kDriver) + "bind", edus[0]), -ENODEV);
+  EXPECT_EQ(write_file(std::string(kDriver) + "remove_id", "1234 11e8"), 0);
+}
+
+}  // namespace
+}  // namespace godwit::guest
