@@ -9,8 +9,9 @@
  * What moves with the page that was touched, within its mapping: all of a huge page; otherwise
  * what is in memory of an aligned window of 64 KiB. What is mapped with it: pages of our VRAM
  * in the same 2 MiB, and, within the window, pages of RAM that would not move anyway (files),
- * or all where the fault is to be served in place (as the client asks, or advised). A page of RAM that could move is not mapped
- * unasked: then the device would never fault on it, and it would never move.
+ * or all where the fault is to be served in place (as the client asks, or advised). A page of
+ * RAM that could move is not mapped unasked: then the device would never fault on it, and it
+ * would never move.
  *
  * A page that cannot move (pinned, locked, no room, somebody was faster) is mapped where it is,
  * so a fault always ends with an entry or with an error.
