@@ -64,8 +64,6 @@ struct fault_work {
 	struct godwit_fault *fault;
 	/** @look: at the 2 MiB around the address. */
 	struct godwit_look look;
-	/** @want: the client wants it in VRAM: it asked for that, and did not advise otherwise. */
-	bool want;
 	/** @move: the page should come to VRAM, and is not there. */
 	bool move;
 	/** @strangers: no page of another device may stay where it is. */
@@ -108,12 +106,23 @@ static u64 fault_entry(const struct fault_work *work, unsigned long pfn)
 	return 0;
 }
 
+/*
+ * Is a page to be used where it is: did the client ask for that, or advise it? With the lock of the
+ * chunk.
+ */
+static bool fault_stays(const struct fault_work *work, unsigned long addr)
+{
+	return work->fault->in_place || !godwit_device_migrates(work->mirror->gdev) ||
+	       !godwit_advice_moves(godwit_advice_locked(work->look.chunk, addr));
+}
+
 /* Is a page of RAM mapped along with the one that was touched? */
 static bool fault_along(const struct fault_work *work, unsigned int i)
 {
 	if (!fault_in_window(work, i))
 		return false;
-	return !work->want || !folio_test_anon(page_folio(hmm_pfn_to_page(work->pfns[i])));
+	return fault_stays(work, work->look.start + i * PAGE_SIZE) ||
+	       !folio_test_anon(page_folio(hmm_pfn_to_page(work->pfns[i])));
 }
 
 /* Sets entries; with the lock of the chunk. */
@@ -173,14 +182,13 @@ static bool fault_ping_pong(struct fault_work *work)
 /* Leaves out pages around the address that are advised to stay; with the lock of the chunk. */
 static void fault_heed(const struct fault_work *work, unsigned long *start, unsigned long *end)
 {
-	const struct godwit_chunk *chunk = work->look.chunk;
 	unsigned long at = work->fault->addr & PAGE_MASK, pos;
 
 	for (pos = at; pos > *start; pos -= PAGE_SIZE)
-		if (!godwit_advice_moves(godwit_advice_locked(chunk, pos - PAGE_SIZE)))
+		if (fault_stays(work, pos - PAGE_SIZE))
 			*start = pos;
 	for (pos = at + PAGE_SIZE; pos < *end; pos += PAGE_SIZE)
-		if (!godwit_advice_moves(godwit_advice_locked(chunk, pos)))
+		if (fault_stays(work, pos))
 			*end = pos;
 }
 
@@ -298,18 +306,19 @@ static int fault_round(struct fault_work *work, bool as_cpu, bool last)
 
 static int fault_serve(struct fault_work *work)
 {
-	unsigned long addr = work->fault->addr;
 	unsigned int round;
 	int ret = -EAGAIN;
+	bool want;
 
-	work->want = !work->fault->in_place && godwit_device_migrates(work->mirror->gdev) &&
-		     godwit_advice_moves(godwit_advice_get(work->look.chunk, addr));
+	mutex_lock(&work->look.chunk->lock);
+	want = !fault_stays(work, work->fault->addr);
+	mutex_unlock(&work->look.chunk->lock);
 
 	for (round = 0; round < FAULT_ROUNDS && ret == -EAGAIN; round++) {
 		bool as_cpu = round & 1;
 
 		/* The plan of an earlier round found it in VRAM, where it could not be written. */
-		work->move = work->want && !work->strangers;
+		work->move = want && !work->strangers;
 		ret = fault_round(work, as_cpu, round == FAULT_ROUNDS - 1);
 	}
 	return ret == -EAGAIN ? -EBUSY : ret;
