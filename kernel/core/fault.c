@@ -9,8 +9,9 @@
  * What moves with the page that was touched, within its mapping: all of a huge page; otherwise
  * what is in memory of an aligned window of 64 KiB. What is mapped with it: pages of our VRAM
  * in the same 2 MiB, and, within the window, pages of RAM that would not move anyway (files),
- * or all where the fault is to be served in place. A page of RAM that could move is not mapped
- * unasked: then the device would never fault on it, and it would never move.
+ * or all where the fault is to be served in place (as the client asks, or advised). A page of
+ * RAM that could move is not mapped unasked: then the device would never fault on it, and it
+ * would never move.
  *
  * A page that cannot move (pinned, locked, no room, somebody was faster) is mapped where it is,
  * so a fault always ends with an entry or with an error.
@@ -36,6 +37,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "advise.h"
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
@@ -62,7 +64,7 @@ struct fault_work {
 	struct godwit_fault *fault;
 	/** @look: at the 2 MiB around the address. */
 	struct godwit_look look;
-	/** @move: the page should come to VRAM. */
+	/** @move: the page should come to VRAM, and is not there. */
 	bool move;
 	/** @strangers: no page of another device may stay where it is. */
 	bool strangers;
@@ -104,12 +106,22 @@ static u64 fault_entry(const struct fault_work *work, unsigned long pfn)
 	return 0;
 }
 
+/*
+ * Is a page to be used where it is: did the client ask for that, or advise it? With the lock of the
+ * chunk.
+ */
+static bool fault_stays(const struct fault_work *work, unsigned long addr)
+{
+	return work->fault->in_place || !godwit_device_migrates(work->mirror->gdev) ||
+	       !godwit_advice_moves(godwit_advice_locked(work->look.chunk, addr));
+}
+
 /* Is a page of RAM mapped along with the one that was touched? */
 static bool fault_along(const struct fault_work *work, unsigned int i)
 {
 	if (!fault_in_window(work, i))
 		return false;
-	return work->fault->in_place ||
+	return fault_stays(work, work->look.start + i * PAGE_SIZE) ||
 	       !folio_test_anon(page_folio(hmm_pfn_to_page(work->pfns[i])));
 }
 
@@ -165,6 +177,19 @@ static bool fault_ping_pong(struct fault_work *work)
 		return false;
 	godwit_stat_add(work->mirror->gdev, work->mirror->client, GODWIT_STAT_PING_PONG, 1);
 	return true;
+}
+
+/* Leaves out pages around the address that are advised to stay; with the lock of the chunk. */
+static void fault_heed(const struct fault_work *work, unsigned long *start, unsigned long *end)
+{
+	unsigned long at = work->fault->addr & PAGE_MASK, pos;
+
+	for (pos = at; pos > *start; pos -= PAGE_SIZE)
+		if (fault_stays(work, pos - PAGE_SIZE))
+			*start = pos;
+	for (pos = at + PAGE_SIZE; pos < *end; pos += PAGE_SIZE)
+		if (fault_stays(work, pos))
+			*end = pos;
 }
 
 /* Keeps a range within the mapping of the address: what is next to that is none of its business. */
@@ -223,6 +248,8 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 			*end = work->look.end;
 		}
 	}
+	if (work->move)
+		fault_heed(work, start, end);
 	mutex_unlock(&work->look.chunk->lock);
 	if (work->move)
 		fault_clip(work, start, end);
@@ -279,9 +306,13 @@ static int fault_round(struct fault_work *work, bool as_cpu, bool last)
 
 static int fault_serve(struct fault_work *work)
 {
-	bool want = !work->fault->in_place && godwit_device_migrates(work->mirror->gdev);
 	unsigned int round;
 	int ret = -EAGAIN;
+	bool want;
+
+	mutex_lock(&work->look.chunk->lock);
+	want = !fault_stays(work, work->fault->addr);
+	mutex_unlock(&work->look.chunk->lock);
 
 	for (round = 0; round < FAULT_ROUNDS && ret == -EAGAIN; round++) {
 		bool as_cpu = round & 1;

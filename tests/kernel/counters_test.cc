@@ -62,7 +62,8 @@ void fork_and_exit() {
 }
 
 TEST_P(CountersTest, NoIncrementIsLost) {
-  const Sides& setup = GetParam();
+  Sides setup = GetParam();
+  setup.rounds = rounds(setup.rounds);
   Memory memory(kHuge, setup.kind);
   const size_t bytes = kPages * kPage;
   const Counters counters(memory.data(), bytes);
@@ -82,9 +83,9 @@ TEST_P(CountersTest, NoIncrementIsLost) {
     sides.emplace_back([&, i] {
       Device own;  // a queue of its own, so two of them run at once
       const uint32_t flags = i % 2 ? GODWIT_COMMAND_IN_PLACE : 0;
-      for (unsigned round = 0; round < setup.rounds; round += 10) {
+      for (unsigned round = 0; round < setup.rounds; round += 5) {
         Commands commands;
-        for (unsigned n = 0; n < 10; ++n) {
+        for (unsigned n = 0; n < 5; ++n) {
           for (size_t c = 0; c < counters.count(); ++c) commands.push_back(op::add(&counters.at(c), 8, 1, flags));
         }
         const Done done = execute(own, commands, 60000);
@@ -137,7 +138,7 @@ TEST_F(DeviceTest, ViewInAnotherProcessLosesNoIncrement) {
   const Counters counters(memory.data(), memory.size());
   const int fd = make_view(gpu_, memory.data(), memory.size());
   ASSERT_GE(fd, 0);
-  constexpr unsigned kRounds = 300;
+  const unsigned kRounds = rounds(300);
   const pid_t child = fork();
   if (child == 0) {
     View view(fd, memory.size());

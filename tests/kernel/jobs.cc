@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/kernel/jobs.h"
 
+#include <unistd.h>
+
 namespace godwit::guest {
 namespace op {
 namespace {
@@ -115,6 +117,10 @@ Done wait(const Device& device, uint64_t job, size_t count, uint32_t timeout_ms)
   done.error = device.call(DRM_IOCTL_GODWIT_WAIT, &args);
   done.status = args.status;
   return done;
+}
+
+unsigned rounds(unsigned wanted) {
+  return access("/proc/lockdep", F_OK) == 0 ? (wanted + 9) / 10 : wanted;
 }
 
 uint64_t fnv(const void* data, size_t bytes) {

@@ -47,6 +47,9 @@ Done wait(const Device& device, uint64_t job, size_t count, uint32_t timeout_ms 
 Done execute(const Device& device, const Commands& commands, uint32_t timeout_ms = 0,
              const Syncs& syncs = {});
 
+// Rounds of a test that takes long: a tenth of them on a kernel with lockdep and KASAN, which is so much slower.
+unsigned rounds(unsigned wanted);
+
 // The 64-bit FNV-1a of some bytes, as the device computes it.
 uint64_t fnv(const void* data, size_t bytes);
 

@@ -353,7 +353,7 @@ TEST_F(ViewTest, SystemCallsReadAndWriteThroughIt) {
 
 // Within the same 32 MiB one notifier covers the memory and the mapping of its view.
 TEST_F(ViewTest, MappedNextToItsMemory) {
-  Memory memory(16 * kHuge);
+  Memory memory(4 * kHuge);
   const size_t half = memory.size() / 2;
   const int fd = make_view(gpu_, memory.data(), half);
   ASSERT_GE(fd, 0);

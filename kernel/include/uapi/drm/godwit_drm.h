@@ -606,8 +606,8 @@ struct drm_godwit_result {
 	/**
 	 * @status: 0, or a negative errno: EFAULT (@fault_addr says where), EACCES (written
 	 * where only reading is allowed), ETIMEDOUT, ECANCELED (a command before it failed, or
-	 * the client or the process ended), ENODEV, EBUSY (a page kept moving away for a
-	 * second), EIO, ELOOP, EINVAL.
+	 * the client or the process ended, or detached), ENODEV, EBUSY (a page kept moving away
+	 * for a second), EIO, ELOOP, EINVAL, ENOMEM.
 	 */
 	__s32 status;
 	/** @faults: Device faults taken. */
@@ -627,12 +627,21 @@ struct drm_godwit_result {
 	__u64 fault_addr;
 	/** @pages_moved: Pages that its faults brought to VRAM. */
 	__u64 pages_moved;
-	/** @pages_mapped: Pages that its faults mapped where they were. */
+	/**
+	 * @pages_mapped: Pages that its faults mapped where they were, those that were in VRAM
+	 * before among them.
+	 */
 	__u64 pages_mapped;
 };
 
 /**
  * struct drm_godwit_sync - wait for, or signal, a point of a DRM syncobj.
+ *
+ * A job may fault, so nothing in the kernel may wait for it: the fence of a job is put into its
+ * syncobjs when the job has ended, already signalled. To wait for it before that, use
+ * DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT; a job waits for such a syncobj by itself. What is not
+ * signalled within max_timeout_ms ends the job that waits for it with ETIMEDOUT. An error of
+ * what is waited for does not.
  */
 struct drm_godwit_sync {
 	/** @handle: Of the syncobj. */
@@ -679,7 +688,10 @@ struct drm_godwit_execute {
 	__u32 result_stride;
 	/** @flags: In, GODWIT_EXECUTE_*. */
 	__u32 flags;
-/** define GODWIT_EXECUTE_WAIT - return when the job ended, as DRM_IOCTL_GODWIT_WAIT would. */
+/**
+ * define GODWIT_EXECUTE_WAIT - return when the job ended, as DRM_IOCTL_GODWIT_WAIT would. Where
+ * that fails with EINTR or EFAULT, @job can still be waited for.
+ */
 #define GODWIT_EXECUTE_WAIT		(1U << 0)
 	/**
 	 * @timeout_ms: In, running time after which the job is ended; 0 is the default of the
@@ -702,9 +714,11 @@ struct drm_godwit_execute {
 /**
  * struct drm_godwit_wait - DRM_IOCTL_GODWIT_WAIT: wait for a job and fetch its results.
  *
- * The results of a job can be fetched once; the bytes of its READ commands are stored then.
+ * The results of a job can be fetched once, by the process that submitted it; the bytes of its
+ * READ commands are stored then. Where that fails (EFAULT) they can be fetched again.
  *
- * Errors: ENOENT, no such job, or fetched. ETIME, not ended within @timeout_ms. EINTR.
+ * Errors: ENOENT, no such job, another process's, or fetched. EINVAL, more results than the job
+ * has commands. ETIME, not ended within @timeout_ms. EINTR.
  */
 struct drm_godwit_wait {
 	/** @job: In. */
@@ -725,9 +739,12 @@ struct drm_godwit_wait {
  * struct drm_godwit_view - DRM_IOCTL_GODWIT_VIEW: a page range as the device sees it, as a
  * dma-buf.
  *
- * The dma-buf can be mapped with mmap and imported by drivers that map it. Touching the mapping
- * is an access of the device: it brings the page to VRAM; touching the memory itself brings it
- * back. The view follows every change of the range; where nothing is mapped any more, SIGBUS.
+ * The dma-buf can be mapped with mmap (shared only) and imported by drivers that map it. Touching
+ * the mapping is an access of the device: it brings the page to VRAM; touching the memory itself
+ * brings it back. The view follows every change of the range. SIGBUS where nothing is mapped any
+ * more or may not be accessed in this way, after the process of the range ended or detached, and
+ * after the device is gone. The view outlives the descriptor. System calls copy from and to it;
+ * what pins pages (O_DIRECT) gets none.
  *
  * Errors: EOPNOTSUPP. ENOSPC, max_views.
  */
