@@ -18,4 +18,14 @@
 #error "godwit needs Linux 7.2"
 #endif
 
+/*
+ * CONFIG_MEMORY_FAILURE is optional. Without it nobody can be told of a page that is lost with its
+ * device; the page then has a pattern that is no data, and the log says so.
+ */
+#ifdef CONFIG_MEMORY_FAILURE
+#define GODWIT_CAN_POISON	1
+#else
+#define GODWIT_CAN_POISON	0
+#endif
+
 #endif /* _GODWIT_COMPAT_H_ */

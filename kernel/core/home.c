@@ -37,6 +37,16 @@
  */
 #define HOME_WINDOW	(16 * PAGE_SIZE)
 
+/* What a page that was lost with its device is filled with, until its owner is told. */
+#define HOME_LOST_BYTE	0xdb
+
+#if GODWIT_CAN_POISON
+#define home_tell(page)	memory_failure(page_to_pfn(page), 0)
+#else
+#define home_tell(page)	\
+	pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page))
+#endif
+
 static struct folio *home_alloc(const struct godwit_home *home, unsigned int order,
 				unsigned long addr)
 {
@@ -112,8 +122,9 @@ static void home_lose(struct godwit_batch *batch, unsigned int n, const struct g
 
 	godwit_stat_add(gdev, NULL, GODWIT_STAT_COPY_ERRORS, 1);
 	if (home->poison) {
+		/* Never zeros, which could be taken for data; never what was in the page before. */
 		for (j = 0; j < piece->pages; j++)
-			clear_highpage(piece->page + j);
+			memset(page_address(piece->page + j), HOME_LOST_BYTE, PAGE_SIZE);
 		return;
 	}
 	godwit_vram_event(&gdev->vram, piece->frame, piece->pages, GODWIT_FRAME_STAY);
@@ -265,7 +276,7 @@ void godwit_home_poison(struct godwit_batch *batch)
 		    !(batch->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
 		for (j = 0; j < piece->pages; j++)
-			memory_failure(page_to_pfn(piece->page) + j, 0);
+			home_tell(piece->page + j);
 		godwit_stat_add(batch->device[n], NULL, GODWIT_STAT_PAGES_POISONED,
 				piece->pages);
 	}

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 """Builds kernel modules in the VM's root, outside the source folder.
 
-usage: build_module.py ROOT KERNEL SOURCE TO [-- MAKE_ARGUMENT...]
+usage: build_module.py ROOT KERNEL SOURCE TO [-- MAKE_ARGUMENT...]    (W=1 KBUILD_CHECKSRC=1: warnings and sparse)
 
 ROOT is of make_root.sh; KERNEL is "stock", or a folder of make_kernel.sh. SOURCE has a Makefile or Kbuild for
 `make -C /lib/modules/.../build M=SOURCE`. TO gets a copy of the sources with what was built, and `load` and `unload`: shell

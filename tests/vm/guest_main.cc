@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// main of GoogleTest programs for the VM. It writes each case's name into the kernel's log, so that a complaint there is
-// charged to the case that caused it.
+// main of GoogleTest programs for the VM. It writes each case's name into the kernel's log, so that
+// a complaint there is charged to the case that caused it.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -19,7 +19,8 @@ class Marker : public testing::EmptyTestEventListener {
   }
 
   void OnTestStart(const testing::TestInfo& info) override {
-    const std::string mark = std::string("<6>godwit-vm: case ") + info.test_suite_name() + "." + info.name();
+    const std::string mark =
+        std::string("<6>godwit-vm: case ") + info.test_suite_name() + "." + info.name();
     // Without the mark a complaint is the program's instead of the case's.
     [[maybe_unused]] const ssize_t written = log_ < 0 ? 0 : write(log_, mark.data(), mark.size());
   }

@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE), str(HERE.parent)]
 
 import vm  # noqa: E402
 from build_module import BuildError  # noqa: E402
-from kernel_log import BOOT, LEAKS, MODULES  # noqa: E402
+from kernel_log import BOOT, LEAKS, MODULES, leak_summary  # noqa: E402
 from machine import Machine, MachineError, Step  # noqa: E402
 from summary import FAILED, PASSED, SKIPPED, cases_of_log, cases_of_xml, one_line  # noqa: E402
 from topology import Topology, size  # noqa: E402
@@ -96,13 +96,15 @@ def report_program(report, name, number, outcome, kept):
 def report_boot(report, outcome, boot, checks_leaks):
     """What belongs to no program."""
     for where in (BOOT, MODULES, LEAKS):
-        lines = [line for at, _, line in outcome.log.complaints if at == where]
+        # kmemleak's own line says less than its report below.
+        lines = [line for at, _, line in outcome.log.complaints if at == where and not (outcome.leaks and "kmemleak: " in line)]
         if lines:
             report.add(FAILED, f"boot{boot}/kernel_log_{where}", lines[0])
     if outcome.unload_problem:
         report.add(FAILED, f"boot{boot}/unload", outcome.unload_problem)
     if outcome.leaks:
-        report.add(FAILED, f"boot{boot}/kmemleak", outcome.leaks)
+        report.add(FAILED, f"boot{boot}/kmemleak", leak_summary(outcome.leaks))
+        print("".join(f"| {line}\n" for line in outcome.leaks.splitlines()), end="")
     elif checks_leaks and outcome.done:
         report.add(PASSED, f"boot{boot}/kmemleak")
 
@@ -136,7 +138,7 @@ def run_all(machine, programs, options, report, logs):
         print(f"-- boot {boot}: {len(begun)} programs in {outcome.seconds:.0f} s")
         ended_by_program = outcome.unfinished is not None and (outcome.log.panic or outcome.stuck)
         if not outcome.done:
-            print("".join(f"| {line}\n" for line in outcome.log.lines[-vm.LOG_TAIL:]), end="")
+            print("".join(f"| {line}\n" for line in outcome.log.excerpt(vm.LOG_LINES)), end="")
         left = left[len(begun):]
         if not outcome.done and not ended_by_program:
             report.lost = outcome.lost or (f"kernel panic: {outcome.log.panic[2]}" if outcome.log.panic else outcome.stuck)

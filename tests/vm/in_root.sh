@@ -26,4 +26,4 @@ while [[ ${1:-} == --r[ow] ]]; do
 done
 [[ ${1:-} == -- ]] || { echo "$usage" >&2; exit 2; }
 shift
-exec env -i HOME=/tmp LC_ALL=C PATH=/usr/sbin:/usr/bin chroot "$root" "$@"
+exec env -i HOME=/tmp LC_ALL=C PATH=/usr/local/bin:/usr/sbin:/usr/bin chroot "$root" "$@"

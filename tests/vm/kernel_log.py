@@ -25,6 +25,15 @@ def message(line):
     return STAMP.sub("", line).strip()
 
 
+def leak_summary(text):
+    """One line of what kmemleak said: how many, and of the first one its size and who allocated it."""
+    count = text.count("unreferenced object")
+    first = text.split("unreferenced object")[1] if count else text
+    size = re.search(r"\(size \d+\)", first)
+    callers = re.findall(r"^\s+(?:\[<[0-9a-f]+>\] )?([\w.]+)\+0x", first, re.MULTILINE)
+    return f"{count} unreferenced objects, the first {size.group(0) if size else ''} of {' < '.join(callers[:8]) or 'unknown'}"
+
+
 class KernelLog:
     """A log, read by its marks.
 
@@ -55,3 +64,10 @@ class KernelLog:
                 self.panic = (where, case, panic.group(1))
             if COMPLAINT.search(line) and not HARMLESS.search(line):
                 self.complaints.append((where, case, message(line)))
+
+    def excerpt(self, count):
+        """The first complaint and what led to it; without one, the end."""
+        lines = [line for line in self.lines if line.strip()]
+        first = next((at for at, line in enumerate(lines) if self.complaints and self.complaints[0][2] in line), len(lines))
+        begin = max(0, min(first - count // 6, len(lines) - count))
+        return lines[begin:begin + count]

@@ -9,7 +9,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import vm  # noqa: E402
 from build_module import BuildError, load_order  # noqa: E402
-from kernel_log import BOOT, LEAKS, MODULES, KernelLog  # noqa: E402
+from kernel_log import BOOT, LEAKS, MODULES, KernelLog, leak_summary  # noqa: E402
 from machine import Outcome  # noqa: E402
 from topology import Topology, TopologyError, size  # noqa: E402
 
@@ -61,6 +61,16 @@ LOG = """[    0.100000] WARNING: at boot
 [    1.800000] godwit-vm: leaks
 [    1.800000] kmemleak: 1 new suspected memory leaks
 """
+LEAK = """unreferenced object 0xffff888004a4c800 (size 1024):
+  comm "sh", pid 141, jiffies 4294938624
+  hex dump (first 32 bytes):
+    00 00 00 00 00 00 00 00 00 00 00 00 00 00 00 00  ................
+  backtrace (crc 0):
+    __kmalloc_cache_noprof+0x1b4/0x200
+    leak+0x2c/0x40 [godwit_selftest]
+    [<00000000deadbeef>] param_attr_store+0x100/0x200
+unreferenced object 0xffff888004a4d800 (size 64):
+"""
 CHARGED = [
     (BOOT, None, "WARNING: at boot"),
     (MODULES, None, "WARNING: while loading"),
@@ -99,6 +109,9 @@ check("HarmlessLinesAreNoComplaints", [line for line in HARMLESS if KernelLog(f"
 check("ComplaintsAreChargedToTheCaseThatWasRunning", KernelLog(LOG).complaints, CHARGED)
 check("APanicIsChargedToTheCaseThatWasRunning",
       KernelLog("[ 1.0] godwit-vm: begin 3 x\n[ 1.1] godwit-vm: case A.B\n[ 1.2] Kernel panic - not syncing: why").panic, (3, "A.B", "why"))
+
+check("ALeakIsSummedUp", leak_summary(LEAK),
+      "2 unreferenced objects, the first (size 1024) of __kmalloc_cache_noprof < leak < param_attr_store")
 
 check("TheCommandsStatusIsTheVmsStatus", vm.judge(outcome(status={0: 7}))[0], 7)
 check("AComplaintWinsOverSuccess", vm.judge(outcome("WARNING: x"))[0], vm.EXIT_BAD_LOG)

@@ -155,13 +155,16 @@ class Machine:
 
     def _command(self, job, console, ports, devices):
         kvm = hardware_virtualisation()
+        # KASAN would only report its first find. kmemleak is blind for what a stale pointer leads to: those in fresh
+        # memory, and those in the slab allocator's per-CPU sheaves, which it has not with slab_debug.
+        more = " kasan_multi_shot init_on_alloc=1 slab_debug=F kunit.enable=1" if self.kernel.folder else ""
         arguments = [
             QEMU, "-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-machine", "q35",
             "-accel", "kvm" if kvm else "tcg,thread=multi", "-cpu", "host" if kvm else "max", "-smp", str(self.cpus), "-m", self.memory,
             "-kernel", str(self.kernel.image), "-initrd", str(self.kernel.initramfs),
             # An oops is a panic, and a panic the end. Emulated processors are late without being stuck.
             "-append", "console=ttyS0 loglevel=7 printk.devkmsg=on panic=-1 oops=panic panic_on_warn=0 watchdog_thresh=30 "
-                       "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60",
+                       "rcupdate.rcu_cpu_stall_timeout=60 sysctl.kernel.hung_task_timeout_secs=60" + more,
             "-serial", f"file:{console}", "-device", "virtio-serial-pci", "-device", "virtio-rng-pci",
         ]
         for number, port in enumerate(ports, start=1):
@@ -172,8 +175,8 @@ class Machine:
         for tag, (folder, readonly) in folders.items():
             # A comma ends a value for QEMU, two are one.
             path = str(folder).replace(",", ",,")
-            arguments += ["-fsdev", f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if readonly else ""),
-                          "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
+            fsdev = f"local,id={tag},path={path},security_model=none,multidevs=remap" + (",readonly=on" if readonly else "")
+            arguments += ["-fsdev", fsdev, "-device", f"virtio-9p-pci,fsdev={tag},mount_tag={tag}"]
         return arguments + devices
 
     def _relay(self, qemu, job, targets, steps):

@@ -43,5 +43,8 @@ if [[ ! -e $initramfs ]]; then
     done >modules/order
     find . | cpio --quiet -o -H newc >/build/initramfs' sh "$release" "$modules"
   mv "$making/initramfs" "$initramfs"
+  # Of older roots and kernels, and what interrupted runs left.
+  find "$cache" -mindepth 1 -maxdepth 1 -mtime +7 \
+    \( -name 'initramfs-*' -o -name 'making-initramfs.*' -o -name 'module-*' \) -exec rm -rf {} +
 fi
 echo "$initramfs"

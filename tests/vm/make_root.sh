@@ -14,7 +14,7 @@ least_space_mb=4000
 packages=(
   linux-image-amd64 linux-headers-amd64
   # To build kernels and modules.
-  gcc make sparse binutils flex bison bc libelf-dev libssl-dev xz-utils cpio kmod
+  gcc make binutils flex bison bc libelf-dev libssl-dev xz-utils lz4 cpio kmod
   # To run in the guest.
   busybox-static e2fsprogs util-linux iproute2 procps strace
   libstdc++6 libdrm2 liburing2 libvulkan1 mesa-vulkan-drivers libgomp1 libblas3
@@ -60,7 +60,7 @@ mirror=$(mirror_of_apt)
 [[ -n $mirror ]] || die 1 "apt knows no mirror of Debian: see /etc/apt/sources.list"
 
 making=$cache/making-root.$$
-trap 'rm -rf --one-file-system "$making" "$making.log" "$making.hook"' EXIT
+trap 'rm -rf --one-file-system "$making" "$making.log" "$making.hook" "$making.sparse"' EXIT
 cat >"$making.hook" <<'END'
 #!/bin/sh
 # Before the first package: kernels come from backports, and no initramfs is made (the VM has its own).
@@ -69,13 +69,23 @@ mkdir -p "$1/etc/apt/preferences.d" "$1/etc/initramfs-tools"
 printf 'Package: linux-*\nPin: release n=*-backports\nPin-Priority: 900\n' >"$1/etc/apt/preferences.d/kernel"
 END
 chmod +x "$making.hook"
+cat >"$making.sparse" <<END
+#!/bin/sh
+# After the last package: the release's own sparse is too old for the kernel's headers, and that of sid runs here.
+set -e
+echo "deb $mirror sid main" >"\$1/etc/apt/sources.list.d/sid.list"
+chroot "\$1" sh -ec 'cd /tmp && apt-get -q update && apt-get -q -o APT::Sandbox::User=root download sparse/sid && dpkg-deb -x sparse_*.deb sparse'
+install "\$1/tmp/sparse/usr/bin/sparse" "\$1/usr/local/bin/sparse"
+rm -rf "\$1"/tmp/sparse* "\$1/etc/apt/sources.list.d/sid.list"
+END
+chmod +x "$making.sparse"
 options=()
 while read -r name value; do
   options+=(--aptopt="$name $value")
 done < <(apt-config dump Acquire::http::Proxy Acquire::https::Proxy | sed 's/;$//')
 echo "make_root: making the Debian root of the VM with ${#packages[@]} packages, a few minutes" >&2
 list=$(IFS=,; echo "${packages[*]}")
-INITRD=No mmdebstrap --mode=root --variant=minbase --include="$list" --setup-hook="$making.hook" \
+INITRD=No mmdebstrap --mode=root --variant=minbase --include="$list" --setup-hook="$making.hook" --customize-hook="$making.sparse" \
   --aptopt='Acquire::Check-Valid-Until "false"' --aptopt='Acquire::Retries "3"' "${options[@]}" \
   --dpkgopt=force-unsafe-io --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
   --dpkgopt='path-exclude=/usr/share/doc/*' --dpkgopt='path-include=/usr/share/doc/*/copyright' \

@@ -27,7 +27,7 @@ EXIT_USAGE, EXIT_NO_MODULE, EXIT_BAD_LOG, EXIT_LOST, EXIT_SETUP, EXIT_TIMEOUT = 
 # Of our scripts: what --find looks for is not there.
 EXIT_MISSING = 4
 KERNELS = ("stock", "debug")
-LOG_TAIL = 60
+LOG_LINES = 60
 
 
 class Failure(Exception):
@@ -38,12 +38,20 @@ class Failure(Exception):
 
 def script(name, *arguments):
     """The one line that a script of ours prints: the path of what it made or found."""
-    done = subprocess.run([str(HERE / name), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
-    if done.returncode == EXIT_MISSING:
+    # A session of its own, so that an interrupt ends all that it started, wherever the signal went.
+    process = subprocess.Popen([str(HERE / name), *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
+                               start_new_session=True)
+    try:
+        said, _ = process.communicate()
+    except BaseException:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
+        raise
+    if process.returncode == EXIT_MISSING:
         raise Failure(EXIT_SETUP, f"{name} has not been run: ./dev vm --prepare does that, with --kernel=debug for the debug kernel")
-    if done.returncode:
+    if process.returncode:
         raise Failure(EXIT_SETUP, f"{name} failed (above)")
-    return Path(done.stdout.strip())
+    return Path(said.strip())
 
 
 def find_kernel(cache, name, make=True):
@@ -86,15 +94,19 @@ def parse(arguments):
     parser.add_argument("--memory", default="4G", help="of the VM (4G)")
     parser.add_argument("--cpus", type=int, default=2, help="of the VM (2)")
     parser.add_argument("--timeout", type=int, default=900, help="seconds that the command may take (900)")
-    parser.add_argument("--pci", nargs="?", const="256M,256M", metavar="SIZE,SIZE", help="two cards with VRAM in a BAR, an NVMe disk and a DMA engine")
+    parser.add_argument("--pci", nargs="?", const="256M,256M", metavar="SIZE,SIZE",
+                        help="two cards with VRAM in a BAR, an NVMe disk and a DMA engine")
     parser.add_argument("--module", type=Path, metavar="FOLDER", help="kernel modules to build and load (kernel/)")
     parser.add_argument("--no-module", action="store_true", help="no kernel module")
     parser.add_argument("--param", action="append", default=[], metavar="MODULE.NAME=VALUE", help="of a module, when it is loaded")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="is /out in the VM, and can be written there")
     parser.add_argument("--log", type=Path, metavar="FILE", help="for the kernel's log (vm/kernel.log in the cache)")
     parser.add_argument("--prepare", action="store_true", help="only make the root, the kernel and the module, if they are missing")
-    parser.add_argument("command", nargs="*", metavar="COMMAND")
-    options = parser.parse_args(arguments)
+    parser.add_argument("command", nargs="*", metavar="-- COMMAND")
+    # argparse would take every -- out.
+    at = arguments.index("--") if "--" in arguments else len(arguments)
+    options = parser.parse_args(arguments[:at])
+    options.command += arguments[at + 1:]
     if options.kernel not in KERNELS:
         parser.error(f"no such kernel: {options.kernel} (there are {' and '.join(KERNELS)})")
     if not options.command and not options.prepare:
@@ -121,10 +133,10 @@ def judge(outcome):
         return EXIT_BAD_LOG, f"stuck in the kernel: {outcome.stuck}"
     if outcome.lost or not outcome.done:
         return EXIT_LOST, f"lost the VM: {outcome.lost}"
-    if complaints:
-        return EXIT_BAD_LOG, f"{len(complaints)} complaints in the kernel's log, the first is: {complaints[0]}"
     if outcome.leaks:
         return EXIT_BAD_LOG, f"kmemleak found:\n{outcome.leaks}"
+    if complaints:
+        return EXIT_BAD_LOG, f"{len(complaints)} complaints in the kernel's log, the first is: {complaints[0]}"
     if outcome.unload_problem:
         return EXIT_BAD_LOG, outcome.unload_problem
     status = outcome.status[0]
@@ -159,8 +171,7 @@ def run(options):
     log.write_text("\n".join(outcome.log.lines))
     status, text = judge(outcome)
     if text:
-        tail = [line for line in outcome.log.lines if line.strip()][-LOG_TAIL:]
-        print(f"-- the end of the kernel's log ({log})", *tail, f"vm: {text}", sep="\n", file=sys.stderr)
+        print(f"-- from the kernel's log ({log})", *outcome.log.excerpt(LOG_LINES), f"vm: {text}", sep="\n", file=sys.stderr)
     return status
 
 

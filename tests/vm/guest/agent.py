@@ -84,6 +84,12 @@ def kill_leftovers():
             raise Stuck(f"processes {sorted(left)} cannot be killed")
 
 
+def write_all(target, data):
+    """A virtio port takes no more than 32 KiB at a time."""
+    while data:
+        data = data[os.write(target, data):]
+
+
 def relay(process, targets, timeout):
     """Copies the process's output until it has ended; returns whether it did so in time. Its descendants may live on."""
     deadline = time.monotonic() + timeout
@@ -100,7 +106,7 @@ def relay(process, targets, timeout):
                 if key.fd == ended:
                     alive = False
                 elif data := os.read(key.fd, 65536):
-                    targets[key.fd].write(data)
+                    write_all(targets[key.fd], data)
                 else:
                     selector.unregister(key.fd)
             if alive and time.monotonic() >= deadline:
@@ -117,19 +123,23 @@ def drain(targets):
     """What is still in the pipes, once nobody can write any more."""
     for source, target in targets.items():
         while data := os.read(source, 65536):
-            target.write(data)
+            write_all(target, data)
 
 
 def run_step(number, step, ports):
     environment = {**os.environ, **step["environment"]}
-    output = None if step["live"] else open(JOB / f"output.{number}", "wb", buffering=0)
-    process = subprocess.Popen(step["command"], cwd=step["folder"], env=environment, stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE if step["live"] else subprocess.STDOUT,
-                               start_new_session=True)
+    outputs = ports if step["live"] else [os.open(JOB / f"output.{number}", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)]
+    try:
+        process = subprocess.Popen(step["command"], cwd=step["folder"], env=environment, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE if step["live"] else subprocess.STDOUT,
+                                   start_new_session=True)
+    except OSError as error:
+        write_all(outputs[-1], f"{error.filename}: {error.strerror}\n".encode())
+        # As a shell has it.
+        return 127 if isinstance(error, FileNotFoundError) else 126
+    targets = {process.stdout.fileno(): outputs[0]}
     if step["live"]:
-        targets = {process.stdout.fileno(): ports[0], process.stderr.fileno(): ports[1]}
-    else:
-        targets = {process.stdout.fileno(): output}
+        targets[process.stderr.fileno()] = outputs[1]
     in_time = relay(process, targets, step["timeout"])
     process.wait()
     kill_leftovers()
@@ -206,7 +216,7 @@ def main():
                         mount["tag"], mount["at"]], check=True)
     if Path("/kernel/modules/lib/modules").exists():
         subprocess.run(["mount", "--bind", "/kernel/modules/lib/modules", "/lib/modules"], check=True)
-    ports = [open(port, "wb", buffering=0) for port in PORTS]
+    ports = [os.open(port, os.O_WRONLY) for port in PORTS]
     if KMEMLEAK.exists():
         # What the kernel itself lost while it booted is not ours.
         KMEMLEAK.write_text("clear", encoding="utf-8")

@@ -13,7 +13,9 @@ TEST(Cases, Fails) { EXPECT_EQ(1, 2) << "as it should"; }
 TEST(Cases, Skips) { GTEST_SKIP() << "not today"; }
 
 // The program notices nothing.
-TEST(Cases, MakesTheKernelWarn) { std::ofstream("/sys/module/godwit_selftest/parameters/misbehave") << "warn"; }
+TEST(Cases, MakesTheKernelWarn) {
+  std::ofstream("/sys/module/godwit_selftest/parameters/misbehave") << "warn";
+}
 
 TEST(Cases, PassesAfterTheWarning) {}
 
