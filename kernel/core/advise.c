@@ -61,7 +61,7 @@ struct godwit_advice_leaf {
 };
 
 /**
- * struct advise_step - one change, as an and and an or.
+ * struct advise_step - one change: bits that stay, and bits that are set.
  */
 struct advise_step {
 	/** @mirror: whose. */

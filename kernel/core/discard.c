@@ -47,7 +47,7 @@ static unsigned long discard_run(struct godwit_mirror *mirror, struct vm_area_st
 		pinned = start;
 		next = end;
 		if (!godwit_pin_next(mirror, &pinned, &next))
-			pinned = next = end;
+			pinned = end;
 		if (pinned > start)
 			zap_vma_range(vma, start, pinned - start);
 		pages += (pinned - start) >> PAGE_SHIFT;

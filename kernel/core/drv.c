@@ -11,17 +11,18 @@
  * vram (frames), pagemap (their struct pages), batch (arrays of a migration), ptable (page
  * table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
  * space), client (an open render node), look (reading page tables), home (to RAM), evict,
- * migrate, residency, discard, event and watch (what the process can see without a call),
- * fault (of the device), access, command, sync, job and queue (the device at work), view and zap
- * (what the device sees, for others to see), stats, debugfs, trace, device (registration), drv
- * (this file: the calls).
+ * migrate, advise, pin, gem (objects), residency, discard, event and watch (what the process can
+ * see without a call), fault (of the device), access, command, sync, job and queue (the device at
+ * work), view and zap (what the device sees, for others to see), stats, debugfs, trace, device
+ * (registration), drv (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *
- * &godwit_client.lock -> &godwit_mirror.chunks_lock -> mmap_lock -> folio locks, locks of the
- * reverse map -> &godwit_chunk.lock -> &godwit_chunk.access -> &godwit_mirror.views_lock ->
- * &godwit_zapper.lock -> &godwit_mirror.watch_lock ->
- * &godwit_vram.lock -> &godwit_client.ring_lock.
+ * &godwit_client.lock -> &godwit_mirror.chunks_lock -> mmap_lock -> lock of an object (dma_resv)
+ * -> folio locks, locks of the reverse map -> &godwit_chunk.lock -> &godwit_chunk.access ->
+ * &godwit_mirror.views_lock -> &godwit_zapper.lock -> &godwit_mirror.watch_lock,
+ * &godwit_mirror.pin_lock -> &godwit_vram.lock -> &godwit_client.ring_lock.
+ * &godwit_device.objects_lock is inside the lock of an object, and nothing is inside it.
  */
 #include <linux/mm.h>
 #include <linux/module.h>

@@ -10,8 +10,8 @@
  * frame (&godwit_device_ops.cpu_page), which I/O can use as well; else the
  * address of the frame (&godwit_device_ops.cpu_pfn), with which I/O without a
  * copy (O_DIRECT) is refused by the kernel; else, where the device has neither,
- * the object comes to RAM (SIGBUS where GODWIT_GEM_PINNED forbids it). In RAM it has pages like any other memory, but they
- * are not swapped.
+ * the object comes to RAM (SIGBUS where GODWIT_GEM_PINNED forbids it). In RAM it
+ * has pages like any other memory, but they are not swapped.
  *
  * Who moves it: GEM_MOVE; eviction, when frames are needed and no pages are left
  * to evict, the object first that was used longest ago; EVICT of a client or a
@@ -40,6 +40,7 @@
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
 #include <linux/seq_file.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include <drm/drm_file.h>
@@ -54,7 +55,7 @@
 #include "gem.h"
 #include "pin.h"
 
-#define OBJECT_BYTES_MAX	(1ULL << 36)
+#define OBJECT_BYTES_MAX	(64ULL * SZ_1G)
 /* How long a move waits for I/O on the pages of an object, in ms. */
 #define OBJECT_WAIT_MOVE	100
 #define OBJECT_WAIT_UNPLUG	30000

@@ -29,6 +29,7 @@
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 
 #include <drm/drm_file.h>
@@ -44,7 +45,7 @@
 
 /* Of one mirror. Each is looked at when memory is unmapped. */
 #define PIN_MAX			1024
-#define PIN_LENGTH_MAX		(1ULL << 36)
+#define PIN_LENGTH_MAX		(64ULL * SZ_1G)
 /* How often to bring pages back that left again before they were held. */
 #define PIN_ROUNDS		3
 

@@ -135,6 +135,7 @@ static int card_copy_from_vram(struct godwit_device *gdev, const struct godwit_c
 static int card_clear(struct godwit_device *gdev, unsigned long frame, unsigned int pages)
 {
 	memset_io(card_frame(gdev, frame), 0, (size_t)pages << PAGE_SHIFT);
+	/* As for a copy. */
 	wmb();
 	return 0;
 }

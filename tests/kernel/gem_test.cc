@@ -357,7 +357,7 @@ TEST_F(Gem, SystemCallsReachItInBothPlaces) {
   close(file);
 }
 
-TEST_F(Gem, FdinfoAndDebugfsTellOfIt) {
+TEST_F(Gem, FdinfoTellsOfIt) {
   Object object(gpu_, 4 * kMiB, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
   const std::string info = read_file("/proc/self/fdinfo/" + std::to_string(gpu_.fd()));
   EXPECT_NE(info.find("drm-total-memory:\t4 MiB"), std::string::npos) << info;

@@ -146,8 +146,13 @@ TEST_F(Frames, OldestIsTheOneUsedLongestAgoThatCanBeEvicted) {
   godwit_frames_touch(&frames_, 0, 20);
   godwit_frames_touch(&frames_, 0, 5);  // the clock does not go back
   EXPECT_EQ(godwit_frames_oldest(&frames_, 100), 1u);
-  frames_.blocks[1].nr_pinned = 512;
+  for (unsigned long frame = 512; frame < 1023; ++frame) godwit_frames_pin(&frames_, frame);
+  EXPECT_EQ(godwit_frames_oldest(&frames_, 100), 1u) << "one frame can leave";
+  godwit_frames_pin(&frames_, 1023);
   EXPECT_EQ(godwit_frames_oldest(&frames_, 100), 2u);
+  godwit_frames_unpin(&frames_, 700);
+  EXPECT_EQ(godwit_frames_oldest(&frames_, 100), 1u);
+  godwit_frames_pin(&frames_, 700);
   ASSERT_TRUE(godwit_frames_isolate(&frames_, 2));
   EXPECT_EQ(godwit_frames_oldest(&frames_, 100), 3u);
   EXPECT_EQ(godwit_frames_oldest(&frames_, 13), GODWIT_NO_BLOCK) << "used since";

@@ -34,6 +34,13 @@ TEST(Outcome, OnlyPagesOfThePlaceAreThereAlready) {
   }
 }
 
+TEST(Outcome, PinnedPagesSaySoUnlessTheyMovedAfterAll) {
+  for (const bool to_vram : {false, true}) {
+    EXPECT_EQ(godwit_outcome(GODWIT_SEEN_HELD, GODWIT_REACHED_NOTHING, to_vram), GODWIT_STAY_ADVICE);
+    EXPECT_EQ(godwit_outcome(GODWIT_SEEN_HELD, GODWIT_REACHED_MOVED, to_vram), GODWIT_OUTCOME_MOVED);
+  }
+}
+
 TEST(Outcome, HowFarItCameSaysWhatWasMissing) {
   EXPECT_EQ(godwit_outcome(GODWIT_SEEN_ANON, GODWIT_REACHED_SETUP, true), GODWIT_STAY_NO_VRAM);
   EXPECT_EQ(godwit_outcome(GODWIT_SEEN_VRAM, GODWIT_REACHED_SETUP, false), GODWIT_STAY_NO_RAM);

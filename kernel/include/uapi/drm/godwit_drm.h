@@ -424,8 +424,13 @@ enum drm_godwit_advice {
  * mapped there; it ends with UNSET, with munmap, and with the mirror. It moves nothing by
  * itself.
  *
- * Errors: EOPNOTSUPP. ENOSPC, more ranges with advice than the driver keeps. EDQUOT,
- * max_pinned.
+ * Pinned holds what this descriptor brought to VRAM: no eviction, no MIGRATE and no other
+ * device takes it away (GODWIT_STAY_ADVICE). A CPU that touches private VRAM is served
+ * nevertheless. A page that mremap carries away is held until it leaves VRAM or advice is unset
+ * where it is then. A child has no advice after fork.
+ *
+ * Errors: EOPNOTSUPP. ENOSPC, advice on more than 64 GiB. EDQUOT, max_pinned. EINTR, and then a
+ * part of the range has the advice.
  */
 struct drm_godwit_advise {
 	/** @addr: In, page range. */
@@ -447,8 +452,9 @@ struct drm_godwit_advise {
  * needed.
  *
  * Afterwards private anonymous pages of the range read as zeros, wherever they were; nothing is
- * copied. Other pages, and pages that are locked in memory (mlock), are left alone and counted
- * in @skipped. A page that another process shares since a fork keeps its bytes there.
+ * copied. Other pages, and pages that are locked in memory (mlock) or pinned (PIN), are left
+ * alone and counted in @skipped. A page that another process shares since a fork keeps its bytes
+ * there.
  */
 struct drm_godwit_discard {
 	/** @addr: In, page range. */
@@ -789,9 +795,17 @@ struct drm_godwit_export {
 /**
  * struct drm_godwit_pin - DRM_IOCTL_GODWIT_PIN: hold a page range in one place.
  *
- * Moves the range first where it is elsewhere. All pages or none.
+ * Moves the range first where it is elsewhere. All pages or none. Pins add up. munmap, and
+ * mremap of the range it moves from, end the pin of these pages; exit and exec of all. The
+ * handle works in the address space that it was made in.
  *
- * Errors: EOPNOTSUPP. EBUSY, a page could not be moved. EDQUOT, max_pinned. EFAULT, a hole.
+ * In VRAM: no eviction, no MIGRATE and no other device takes the pages away
+ * (GODWIT_STAY_ADVICE). A CPU that touches private VRAM is served nevertheless, and that page is
+ * held no longer. In RAM: a long-term pin of the kernel's.
+ *
+ * Errors: EOPNOTSUPP. EBUSY, a page could not be moved. EDQUOT, max_pinned for VRAM,
+ * RLIMIT_MEMLOCK for RAM, or more than 1024 pins. EFAULT, a hole, or what may not be pinned.
+ * E2BIG, longer than 64 GiB.
  */
 struct drm_godwit_pin {
 	/** @addr: In, page range. */
@@ -1089,7 +1103,10 @@ struct drm_godwit_stats {
  * Starts as zeros. Can be mapped (@map_offset), shared (PRIME) and evicted to RAM, with its CPU
  * pointer intact.
  *
- * Errors: EOPNOTSUPP. ENOSPC, no room.
+ * Mappings must be shared. O_DIRECT into a mapping works in RAM, and in VRAM on devices of
+ * GODWIT_KIND_EXPLICIT; elsewhere it is EFAULT.
+ *
+ * Errors: EOPNOTSUPP. ENOSPC, no room. EDQUOT, max_pinned. E2BIG, larger than 64 GiB. EINTR.
  */
 struct drm_godwit_gem_create {
 	/** @size: In, bytes; out, rounded up to pages. */
@@ -1129,7 +1146,8 @@ struct drm_godwit_gem_info {
 /**
  * struct drm_godwit_gem_move - DRM_IOCTL_GODWIT_GEM_MOVE: place an object elsewhere.
  *
- * Errors: ENOENT. ENOSPC. EBUSY, somebody holds it where it is.
+ * Errors: ENOENT. ENOSPC. EBUSY, somebody holds it where it is: GODWIT_GEM_PINNED, I/O on one of
+ * its pages, an importer. EINTR.
  */
 struct drm_godwit_gem_move {
 	/** @handle: In. */
