@@ -7,7 +7,7 @@
  * After: a job takes page faults, for which it needs mmap_lock and memory. Nothing in the
  * kernel may wait for such a job: reclaim waits for fences, and the job may wait for reclaim.
  * So no fence of a job is ever to be seen before it is signalled
- * (docs/decisions/0007-signalled-fences-only.md). When the job has ended, its fence is made,
+ * (docs/decisions/0013-signalled-fences-only.md). When the job has ended, its fence is made,
  * given the error, signalled, and only then put into the syncobjs. Whoever waits for a syncobj
  * before that waits for a fence to be there (DRM_SYNCOBJ_WAIT_FLAGS_WAIT_FOR_SUBMIT), which
  * only user space can.
