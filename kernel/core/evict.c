@@ -38,6 +38,7 @@
 /* At unplug: how often to try again what somebody else holds, and how long to wait between. */
 #define EVICT_UNPLUG_ROUNDS	50
 #define EVICT_UNPLUG_PAUSE	(HZ / 20)
+#define EVICT_UNPLUG_LONG_PAUSE	HZ
 
 /* Brings the pages of an isolated block home. */
 static void evict_block(struct godwit_device *gdev, unsigned long block,
@@ -174,8 +175,10 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
  * godwit_evict_unplug() - bring everything home, the device goes away.
  * @gdev: the device, its VRAM closed.
  *
- * Pages that somebody holds for a moment are tried again. What is left after that is held for
- * longer (coherent VRAM under I/O): taking the page map away waits for it.
+ * Pages that somebody holds (coherent VRAM under I/O) are tried again until they can leave: they
+ * are mapped as well, so when the I/O ends they still have to be brought home. There is no end to
+ * that but theirs; taking the page map away would wait for them in any case, in the kernel, where
+ * nobody evicts them any more.
  */
 void godwit_evict_unplug(struct godwit_device *gdev)
 {
@@ -183,15 +186,17 @@ void godwit_evict_unplug(struct godwit_device *gdev)
 	unsigned int round;
 	int ret;
 
-	for (round = 0; round < EVICT_UNPLUG_ROUNDS; round++) {
+	for (round = 1;; round++) {
 		ret = godwit_evict_pages(gdev, NULL, GODWIT_CAUSE_UNPLUG, &eviction);
 		if (!ret && !eviction.stayed && !godwit_vram_used(&gdev->vram))
 			return;
+		if (round == EVICT_UNPLUG_ROUNDS)
+			drm_warn(&gdev->drm, "%lu pages of VRAM are held by somebody; waiting for them\n",
+				 godwit_vram_used(&gdev->vram));
 		wait_event_timeout(gdev->vram.freed, !godwit_vram_used(&gdev->vram),
-				   EVICT_UNPLUG_PAUSE);
+				   round < EVICT_UNPLUG_ROUNDS ? EVICT_UNPLUG_PAUSE :
+								 EVICT_UNPLUG_LONG_PAUSE);
 	}
-	drm_warn(&gdev->drm, "%lu pages of VRAM are held by somebody; waiting for them\n",
-		 godwit_vram_used(&gdev->vram));
 }
 
 static int evict_range(struct godwit_client *client, struct drm_godwit_evict *args)

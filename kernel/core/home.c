@@ -67,7 +67,7 @@ static struct folio *home_alloc(const struct godwit_home *home, unsigned int ord
 	return folio;
 }
 
-/* Gives element @i a page of RAM to go to; false where there is none. */
+/* Gives element @i, LEAVING, a page of RAM to go to; where there is none it stays: false. */
 static bool home_room(struct godwit_batch *batch, unsigned int i, struct godwit_device *gdev,
 		      unsigned long frame, struct godwit_home *home)
 {
@@ -79,8 +79,10 @@ static bool home_room(struct godwit_batch *batch, unsigned int i, struct godwit_
 		home->spare = NULL;
 		__folio_set_locked(folio);
 	}
-	if (!folio)
+	if (!folio) {
+		godwit_vram_event(&gdev->vram, frame, 1, GODWIT_FRAME_STAY);
 		return false;
+	}
 	batch->dst[i] = migrate_pfn(folio_pfn(folio));
 	batch->reached[i] = GODWIT_REACHED_ROOM;
 	godwit_batch_add(batch, i, folio_page(folio, 0), gdev, frame, 1);
@@ -104,19 +106,44 @@ static void home_room_huge(struct godwit_batch *batch, unsigned int i, struct go
 	 * The kernel splits the folio if its first page gets a small one to go to. Pages that
 	 * get none stay, as pages of VRAM.
 	 */
-	if (!home->vma)
+	if (!home->vma) {
+		godwit_vram_event(&gdev->vram, frame, pages, GODWIT_FRAME_STAY);
 		return;
-	for (j = 0; j < pages; j++)
-		if (!home_room(batch, i + j, gdev, frame + j, home) && !j)
+	}
+	for (j = 0; j < pages; j++) {
+		if (!home_room(batch, i + j, gdev, frame + j, home) && !j) {
+			godwit_vram_event(&gdev->vram, frame + 1, pages - 1, GODWIT_FRAME_STAY);
 			return;
+		}
+	}
 	godwit_stat_add(gdev, NULL, GODWIT_STAT_HUGE_SPLIT, 1);
+}
+
+/* By its frame: a folio that is to be split has one element only until it is. */
+static struct folio *home_source(const struct godwit_batch *batch, unsigned int n)
+{
+	const struct godwit_device *gdev = batch->device[n];
+
+	return page_folio(pfn_to_page(gdev->pagemap.first_pfn + batch->pieces[n].frame));
+}
+
+/* Piece @n does not move. */
+static void home_forget(struct godwit_batch *batch, unsigned int n)
+{
+	const struct godwit_copy *piece = &batch->pieces[n];
+	struct folio *folio = page_folio(piece->page);
+
+	godwit_vram_event(&batch->device[n]->vram, piece->frame, piece->pages,
+			  GODWIT_FRAME_STAY);
+	batch->dst[batch->index[n]] = 0;
+	folio_unlock(folio);
+	folio_put(folio);
 }
 
 /* The copy of a piece failed: it stays, or comes without its bytes. */
 static void home_lose(struct godwit_batch *batch, unsigned int n, const struct godwit_home *home)
 {
 	const struct godwit_copy *piece = &batch->pieces[n];
-	struct folio *folio = page_folio(piece->page);
 	struct godwit_device *gdev = batch->device[n];
 	unsigned int j;
 
@@ -127,10 +154,7 @@ static void home_lose(struct godwit_batch *batch, unsigned int n, const struct g
 			memset(page_address(piece->page + j), HOME_LOST_BYTE, PAGE_SIZE);
 		return;
 	}
-	godwit_vram_event(&gdev->vram, piece->frame, piece->pages, GODWIT_FRAME_STAY);
-	batch->dst[batch->index[n]] = 0;
-	folio_unlock(folio);
-	folio_put(folio);
+	home_forget(batch, n);
 }
 
 /* Copies pieces [@first, @last), which are of one device. */
@@ -191,15 +215,15 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 			continue;
 		if (!home_may_take(home, i, gdev, godwit_page_frame(page), pages))
 			continue;
+		/* Where it is not ours to move, all that is left to do is to let go of it. */
+		if (!godwit_vram_leave(&gdev->vram, godwit_page_frame(page), pages))
+			continue;
 		memset(&batch->reached[i], GODWIT_REACHED_SETUP, pages);
 		if (pages > 1)
 			home_room_huge(batch, i, gdev, godwit_page_frame(page), pages, home);
 		else
 			home_room(batch, i, gdev, godwit_page_frame(page), home);
 	}
-	for (n = 0; n < batch->nr_pieces; n++)
-		godwit_vram_event(&batch->device[n]->vram, batch->pieces[n].frame,
-				  batch->pieces[n].pages, GODWIT_FRAME_LEAVE);
 	godwit_batch_lap(&batch->time_alloc, &since);
 
 	for (n = 1; n <= batch->nr_pieces; n++) {
@@ -208,6 +232,10 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 		home_copy(batch, first, n, home);
 		first = n;
 	}
+	for (n = 0; n < batch->nr_pieces; n++)
+		if (batch->dst[batch->index[n]] &&
+		    godwit_pagemap_zapped(home_source(batch, n)))
+			home_forget(batch, n);
 	godwit_batch_lap(&batch->time_copy, &since);
 }
 
@@ -240,6 +268,9 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 			home->stayed += piece->pages;
 			continue;
 		}
+		/* What it took over may not be whole: finalize drops it, and what it came from. */
+		if (godwit_pagemap_zapped(home_source(batch, n)))
+			batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
 		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE)) {
 			godwit_vram_event(&gdev->vram, piece->frame, piece->pages,
 					  GODWIT_FRAME_STAY);

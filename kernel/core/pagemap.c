@@ -24,11 +24,63 @@
 
 const struct godwit_pagemap_owner godwit_pagemap_owner;
 
+/* In &page.zone_device_data: see pagemap_keep(). */
+#define PAGEMAP_ZAPPED	((void *)1)
+
+/*
+ * Linux 7.2 drops a huge page of private VRAM once too often where its mapping is zapped (exit,
+ * munmap, MADV_DONTNEED) while it is being migrated: zap_huge_pmd_folio() takes the migration
+ * entry for a mapping. The count of mappings is then below zero, by one for each reference that
+ * is missing, and that is how it is told from a folio that is free: whoever migrates it holds it
+ * still. The reference is given back, and the migration told (godwit_pagemap_zapped()).
+ *
+ * In the zap, with the lock of the page table.
+ */
+static bool pagemap_keep(struct folio *folio)
+{
+	struct page *page = folio_page(folio, 0);
+
+	if (!folio_test_large(folio) || folio_entire_mapcount(folio) >= 0)
+		return false;
+	atomic_inc(&folio->_entire_mapcount);
+	/* Our caller gives these back as soon as we return. */
+	percpu_ref_get_many(&page_pgmap(page)->ref, folio_nr_pages(folio));
+	page->zone_device_data = PAGEMAP_ZAPPED;
+	/* Pairs with godwit_pagemap_zapped(). */
+	smp_wmb();
+	folio_set_count(folio, 1);
+	return true;
+}
+
+/**
+ * godwit_pagemap_zapped() - did a folio lose its owner while it was being migrated?
+ * @folio: of private VRAM, locked by the caller, who migrates it.
+ *
+ * If so, the kernel took its charge and its reverse map from it; it must not be migrated, only
+ * let go.
+ */
+bool godwit_pagemap_zapped(struct folio *folio)
+{
+	bool zapped = false;
+
+	if (!folio_test_large(folio))
+		return false;
+	/* The zap is at pagemap_keep(), with a spinlock held. */
+	while (!folio_ref_count(folio)) {
+		zapped = true;
+		cpu_relax();
+	}
+	smp_rmb();
+	return zapped || folio_page(folio, 0)->zone_device_data == PAGEMAP_ZAPPED;
+}
+
 /* The last reference to a folio is gone. Any context. */
 static void pagemap_folio_free(struct folio *folio)
 {
 	struct page *page = folio_page(folio, 0);
 
+	if (pagemap_keep(folio))
+		return;
 	godwit_vram_release(godwit_page_device(page), godwit_page_frame(page),
 			    folio_nr_pages(folio));
 }
@@ -121,6 +173,7 @@ struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame
 	 * On the page itself, never on page_folio(page): it may have been the tail of a folio
 	 * that is free by now, and would still point to its head, which may be in use.
 	 */
+	page->zone_device_data = NULL;
 	zone_device_folio_init((struct folio *)page, &gdev->pagemap.map, ilog2(count));
 	return page;
 }

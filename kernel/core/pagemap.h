@@ -39,6 +39,7 @@ extern const struct godwit_pagemap_owner godwit_pagemap_owner;
 
 int godwit_pagemap_init(struct godwit_device *gdev);
 void godwit_pagemap_fini(struct godwit_device *gdev);
+bool godwit_pagemap_zapped(struct folio *folio);
 
 struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame,
 				 unsigned int count);

@@ -18,6 +18,9 @@
 #include "device.h"
 #include "stats.h"
 
+/* Words that one call may ask for. */
+#define STATS_MAX	512
+
 static const char * const stat_names[GODWIT_STAT_COUNT] = {
 	[GODWIT_STAT_DEVICE_FAULTS] = "device-faults",
 	[GODWIT_STAT_CPU_FAULTS] = "cpu-faults",
@@ -111,6 +114,9 @@ int godwit_stats_ioctl(struct drm_device *drm, void *data, struct drm_file *file
 	u64 values[GODWIT_STAT_COUNT];
 
 	args->count = GODWIT_STAT_COUNT;
+	/* More than there will ever be: an error of the caller, and a long time to clear. */
+	if (count > STATS_MAX)
+		return -E2BIG;
 	if (args->scope == GODWIT_STATS_CLIENT)
 		stats = &client->stats;
 	else if (args->scope == GODWIT_STATS_DEVICE)

@@ -121,7 +121,7 @@ static bool vram_step(struct godwit_vram *vram, unsigned long frame, enum godwit
 /**
  * godwit_vram_take() - take frames that the caller has reserved.
  * @gdev: the device.
- * @client: to whom they are accounted.
+ * @client: to whom they are accounted, NULL for nobody.
  * @count: in, 1 or GODWIT_BLOCK_FRAMES; out, what was taken: 1 where no whole block is free.
  *
  * Return: the first frame, or GODWIT_NO_FRAME where the reservation is used up.
@@ -151,8 +151,10 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 	if (frame == GODWIT_NO_FRAME)
 		return frame;
 
-	godwit_client_get_many(client, *count);
-	godwit_stat_vram(gdev, client, (s64)*count << PAGE_SHIFT);
+	if (client) {
+		godwit_client_get_many(client, *count);
+		godwit_stat_vram(gdev, client, (s64)*count << PAGE_SHIFT);
+	}
 	return frame;
 }
 
@@ -191,6 +193,30 @@ void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned i
 			vram_set_hold(vram, frame + i, GODWIT_HOLD_OBJECT);
 	}
 	spin_unlock_irq(&vram->lock);
+}
+
+/**
+ * godwit_vram_leave() - frames are about to leave VRAM.
+ * @vram: the VRAM.
+ * @frame: the first.
+ * @count: how many; all or none of them become LEAVING.
+ *
+ * Return: false where they are not LIVE. Whoever looks for pages without their page tables
+ * (evict.c) can lock one that has just moved elsewhere and waits for its last reference to go:
+ * that one must not move again.
+ */
+bool godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count)
+{
+	bool live = true;
+	unsigned int i;
+
+	spin_lock_irq(&vram->lock);
+	for (i = 0; i < count && live; i++)
+		live = vram->state[frame + i] == GODWIT_FRAME_LIVE;
+	for (i = 0; i < count && live; i++)
+		vram_step(vram, frame + i, GODWIT_FRAME_LEAVE);
+	spin_unlock_irq(&vram->lock);
+	return live;
 }
 
 /**

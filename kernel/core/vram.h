@@ -67,6 +67,7 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 			       unsigned int *count);
 void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned int count,
 		       enum godwit_frame_event event);
+bool godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count);
 void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsigned int count);
 void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame);
 struct godwit_client *godwit_vram_owner_get(struct godwit_vram *vram, unsigned long frame);

@@ -1,11 +1,16 @@
 // SPDX-License-Identifier: MIT
 // Cards on a PCI bus, in all three kinds. The host's file behind a card's BAR, and that behind the disk, are witnesses.
 #include <fcntl.h>
+#include <sys/klog.h>
 #include <sys/mman.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "tests/kernel/card.h"
 #include "tests/kernel/guest.h"
@@ -40,6 +45,16 @@ uint32_t place_of(const Device& device, uint32_t handle) {
   args.handle = handle;
   EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_GEM_INFO, &args), 0);
   return args.place;
+}
+
+// How often the kernel's log says it.
+size_t logged(const std::string& what) {
+  std::string text(size_t{4} << 20, 0);
+  const int length = klogctl(3, text.data(), static_cast<int>(text.size()));
+  text.resize(length > 0 ? static_cast<size_t>(length) : 0);
+  size_t count = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
+  return count;
 }
 
 void expect_full(const Device& device) {
@@ -174,6 +189,37 @@ TEST(PciCoherent, UnbindBringsEverythingHome) {
   EXPECT_BYTES(memory.data(), memory.size(), 14u);
 }
 
+TEST(PciCoherent, UnbindWaitsForIoAndThenBringsItHome) {
+  Card card(0, "coherent");
+  ASSERT_TRUE(card.bound());
+  Memory memory(kMiB);
+  fill(memory.data(), memory.size(), 18);
+  ASSERT_EQ(card.device().to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  const iovec piece = {memory.page(7), kPage};
+  ASSERT_EQ(vmsplice(ends[1], &piece, 1, 0), static_cast<ssize_t>(kPage));
+  const std::string held = "pages of VRAM are held by somebody";
+  const size_t before = logged(held);
+  std::atomic<int> status{1};
+  std::thread remover([&] { status = card.unbind(); });
+  // Everything but that page comes home, and then nothing more happens for as long as it is held: it has been tried
+  // for three seconds and more when the kernel's log says so.
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  while (logged(held) == before && std::chrono::steady_clock::now() < deadline) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  }
+  EXPECT_EQ(status, 1) << "unbound although a page of the BAR is in a pipe";
+  std::vector<uint8_t> page(kPage);
+  ASSERT_EQ(read(ends[0], page.data(), kPage), static_cast<ssize_t>(kPage));
+  remover.join();
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(memcmp(page.data(), memory.page(7), kPage), 0);
+  EXPECT_BYTES(memory.data(), memory.size(), 18u);
+  close(ends[0]);
+  close(ends[1]);
+}
+
 TEST(PciCoherent, ForkedAndWrittenPagesKeepTheirBytes) {
   Card card(0, "coherent");
   ASSERT_TRUE(card.bound());
@@ -265,6 +311,35 @@ TEST(PciExplicit, AcrossRootPortsTheDiskIsRefusedAndRamIsTheWayOut) {
   EXPECT_BYTES(object, kMiB, 23u);
   ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_VRAM), 0);
   EXPECT_BYTES(object, kMiB, 23u);
+  munmap(object, kMiB);
+}
+
+TEST(PciExplicit, NothingIsLostWhileTheDiskReadsAndItMoves) {
+  Card card(0, "explicit");
+  Disk disk;
+  ASSERT_TRUE(card.bound() && disk.fd() >= 0);
+  uint32_t handle = 0;
+  uint8_t* object = nullptr;
+  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
+  disk.write_pattern(10 * kMiB, kMiB, 40);
+  disk.write_pattern(12 * kMiB, kMiB, 41);
+  std::atomic<bool> done{false};
+  std::thread reader([&] {
+    for (uint64_t round = 0; round < 40; ++round) {
+      const auto offset = static_cast<off_t>((10 + 2 * (round % 2)) * kMiB);
+      EXPECT_EQ(pread(disk.fd(), object, kMiB, offset), static_cast<ssize_t>(kMiB)) << strerror(errno);
+      EXPECT_BYTES(object, kMiB, 40 + round % 2);
+    }
+    done = true;
+  });
+  unsigned moved = 0;
+  for (unsigned turn = 0; !done; ++turn) {
+    const int status = move_object(card.device(), handle, turn % 2 == 0 ? GODWIT_PLACE_SYSTEM : GODWIT_PLACE_VRAM);
+    EXPECT_TRUE(status == 0 || status == -EBUSY) << status;
+    moved += status == 0;
+  }
+  reader.join();
+  EXPECT_GT(moved, 2u);
   munmap(object, kMiB);
 }
 

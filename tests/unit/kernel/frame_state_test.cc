@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <map>
 #include <set>
+#include <sstream>
 #include <string>
+#include <vector>
 
 extern "C" {
 #include "kernel/state/frame_state.h"
@@ -12,6 +16,48 @@ namespace {
 
 constexpr unsigned kStates = GODWIT_FRAME_STATES;
 constexpr unsigned kEvents = GODWIT_FRAME_EVENTS;
+
+std::vector<std::string> cells_of(const std::string& line) {
+  std::vector<std::string> cells;
+  std::stringstream stream(line.substr(1));
+  for (std::string cell; std::getline(stream, cell, '|');) {
+    const auto first = cell.find_first_not_of(' ');
+    const auto last = cell.find_last_not_of(' ');
+    cells.push_back(first == std::string::npos ? "" : cell.substr(first, last - first + 1));
+  }
+  return cells;
+}
+
+TEST(FrameState, EveryCellIsWhatTheDocumentSays) {
+  std::ifstream document("docs/residency.md");
+  ASSERT_TRUE(document) << "docs/residency.md is not among the test's data";
+  std::map<std::string, std::map<std::string, std::string>> documented;  // state, event
+  std::vector<std::string> header;
+  for (std::string line; std::getline(document, line);) {
+    if (!line.starts_with("|")) {
+      header.clear();
+      continue;
+    }
+    const std::vector<std::string> cells = cells_of(line);
+    if (header.empty()) header = cells;
+    if (header[0] != "kernel event" || cells == header || cells[0].starts_with("---")) continue;
+    ASSERT_EQ(cells.size(), header.size()) << line;
+    for (size_t column = 1; column < header.size(); ++column) {
+      documented[header[column]][cells[0]] = cells[column];
+    }
+  }
+  ASSERT_EQ(documented.size(), kStates);
+  for (unsigned state = 0; state < kStates; ++state) {
+    auto& events = documented[godwit_frame_state_name(state)];
+    EXPECT_EQ(events.size(), kEvents) << godwit_frame_state_name(state);
+    for (unsigned event = 0; event < kEvents; ++event) {
+      const int next = godwit_frame_next(state, event);
+      EXPECT_EQ(events[godwit_frame_event_name(event)],
+                next == GODWIT_FRAME_NEVER ? "" : godwit_frame_state_name(static_cast<unsigned>(next)))
+          << godwit_frame_state_name(state) << " x " << godwit_frame_event_name(event);
+    }
+  }
+}
 
 TEST(FrameState, EveryCellIsAStateOrNever) {
   for (unsigned state = 0; state < kStates; ++state) {

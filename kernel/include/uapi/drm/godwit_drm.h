@@ -43,7 +43,7 @@ extern "C" {
  * got. A call that is interrupted by a signal answers EINTR.
  *
  * Every call works on the address space of the calling process: the first one
- * attaches it (see &struct drm_godwit_attach). A descriptor that was inherited
+ * that needs it attaches it (see &struct drm_godwit_attach). A descriptor that was inherited
  * by a child serves both address spaces, with one accounting.
  *
  * Errors that any call may give: ENODEV, the device is gone. ENOMEM. EFAULT, a
@@ -243,6 +243,8 @@ struct drm_godwit_limits {
 
 /**
  * struct drm_godwit_query - DRM_IOCTL_GODWIT_QUERY. Attaches nothing.
+ *
+ * Errors: E2BIG, @size beyond 4096.
  *
  * Works with any drm_godwit_attach.client_version, so that a caller can find out whom it talks
  * to.
@@ -1082,7 +1084,9 @@ enum drm_godwit_stats_scope {
 };
 
 /**
- * struct drm_godwit_stats - DRM_IOCTL_GODWIT_STATS: read counters.
+ * struct drm_godwit_stats - DRM_IOCTL_GODWIT_STATS: read counters. Attaches nothing.
+ *
+ * Errors: E2BIG, @count beyond 512.
  */
 struct drm_godwit_stats {
 	/** @scope: In, &enum drm_godwit_stats_scope. */
