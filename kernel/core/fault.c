@@ -4,7 +4,8 @@
  *
  * Overview: the device touched an address for which its page table has no entry, or none that
  * allows to write. godwit_fault() brings the page to VRAM, or leaves it where it is, and sets
- * entries. The access is repeated then, by whoever made it: the entry may be gone again.
+ * entries. The access is made then, while the entry cannot go (&godwit_fault.use), or repeated by
+ * whoever made it.
  *
  * What moves with the page that was touched, within its mapping: all of a huge page; otherwise
  * what is in memory of an aligned window of 64 KiB. What is mapped with it: pages of our VRAM
@@ -37,6 +38,7 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include "access.h"
 #include "advise.h"
 #include "chunk.h"
 #include "client.h"
@@ -274,6 +276,21 @@ static int fault_move(struct fault_work *work)
 	return ret == -ENOMEM || ret == -EBUSY ? 0 : ret;
 }
 
+/* The access, with the lock of the chunk and an entry that allows it. */
+static void fault_use(const struct fault_work *work)
+{
+	struct godwit_fault *fault = work->fault;
+	struct godwit_access access;
+
+	lockdep_assert_held(&work->look.chunk->lock);
+	if (!fault->use)
+		return;
+	if (WARN_ON_ONCE(!godwit_access_begin(work->mirror, fault->addr, fault->write, &access)))
+		return;
+	fault->use(fault, access.data);
+	godwit_access_end(&access);
+}
+
 static int fault_round(struct fault_work *work, bool as_cpu, bool last)
 {
 	struct godwit_look *look = &work->look;
@@ -298,8 +315,10 @@ static int fault_round(struct fault_work *work, bool as_cpu, bool last)
 	else if (as_cpu && work->move && !last)
 		/* It is home, and our own; now it can move again. */
 		ret = -EAGAIN;
-	else
+	if (!ret) {
 		fault_fill(work);
+		fault_use(work);
+	}
 	mutex_unlock(&look->chunk->lock);
 	return ret;
 }
@@ -348,7 +367,7 @@ static void fault_tell(struct godwit_mirror *mirror, const struct godwit_fault *
  *
  * The calling task need not belong to the address space. It may not hold its mmap_lock.
  *
- * Return: 0, and an entry was set; it may be gone already. -EFAULT, nothing can be there.
+ * Return: 0, an entry was set, and used; it may be gone already. -EFAULT, nothing can be there.
  * -EACCES, it may not be written. -EBUSY, it kept changing for a second. -ESRCH, the address
  * space has ended, or the mirror was revoked. -EINTR, a fatal signal. -ENOMEM.
  */

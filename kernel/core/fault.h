@@ -20,6 +20,13 @@ struct godwit_fault {
 	bool in_place;
 	/** @cause: GODWIT_CAUSE_DEVICE_FAULT or GODWIT_CAUSE_VIEW. */
 	enum drm_godwit_cause cause;
+	/**
+	 * @use: NULL, or the access itself, @memory being the byte at @addr. Called once if and
+	 * only if godwit_fault() returns 0: while nobody can take the entry away again, so that
+	 * a fault that was served is never in vain. As between godwit_access_begin() and
+	 * godwit_access_end().
+	 */
+	void (*use)(struct godwit_fault *fault, void *memory);
 	/** @moved: out, added to: pages that came to VRAM. */
 	unsigned long moved;
 	/** @mapped: out, added to: pages that were mapped where they were. */
