@@ -68,11 +68,16 @@ struct command_run {
 	size_t size;
 };
 
-static void command_use(struct godwit_fault *fault, void *memory)
+static void command_use(struct godwit_fault *fault, struct godwit_chunk *chunk)
 {
 	struct command_run *run = container_of(fault, struct command_run, fault);
+	struct godwit_access access;
 
-	run->step(run, memory, run->pos, run->size);
+	if (WARN_ON_ONCE(!godwit_access_begin(run->job->mirror, fault->addr, fault->write,
+					      &access)))
+		return;
+	run->step(run, access.data, run->pos, run->size);
+	godwit_access_end(&access);
 }
 
 /* Has a fault served, and the access done in it. */

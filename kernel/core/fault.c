@@ -38,7 +38,6 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
-#include "access.h"
 #include "advise.h"
 #include "chunk.h"
 #include "client.h"
@@ -266,29 +265,16 @@ static int fault_move(struct fault_work *work)
 	int ret;
 
 	ret = fault_plan(work, &move, &start, &end);
-	if (ret || !work->move)
-		return ret;
-	ret = godwit_migrate_range(work->mirror, start, end, &move);
+	if (!ret && !work->move)
+		return 0;
+	if (!ret)
+		ret = godwit_migrate_range(work->mirror, start, end, &move);
 	work->moved += move.moved;
 	/* A signal is for whoever waits for the access. It is served where the page is. */
 	if (ret == -EINTR && !fatal_signal_pending(current))
 		ret = 0;
+	/* Neither is a reason not to serve it. */
 	return ret == -ENOMEM || ret == -EBUSY ? 0 : ret;
-}
-
-/* The access, with the lock of the chunk and an entry that allows it. */
-static void fault_use(const struct fault_work *work)
-{
-	struct godwit_fault *fault = work->fault;
-	struct godwit_access access;
-
-	lockdep_assert_held(&work->look.chunk->lock);
-	if (!fault->use)
-		return;
-	if (WARN_ON_ONCE(!godwit_access_begin(work->mirror, fault->addr, fault->write, &access)))
-		return;
-	fault->use(fault, access.data);
-	godwit_access_end(&access);
 }
 
 static int fault_round(struct fault_work *work, bool as_cpu, bool last)
@@ -317,7 +303,8 @@ static int fault_round(struct fault_work *work, bool as_cpu, bool last)
 		ret = -EAGAIN;
 	if (!ret) {
 		fault_fill(work);
-		fault_use(work);
+		if (work->fault->use)
+			work->fault->use(work->fault, look->chunk);
 	}
 	mutex_unlock(&look->chunk->lock);
 	return ret;

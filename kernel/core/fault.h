@@ -6,6 +6,7 @@
 
 #include <drm/godwit_drm.h>
 
+struct godwit_chunk;
 struct godwit_mirror;
 
 /**
@@ -21,12 +22,11 @@ struct godwit_fault {
 	/** @cause: GODWIT_CAUSE_DEVICE_FAULT or GODWIT_CAUSE_VIEW. */
 	enum drm_godwit_cause cause;
 	/**
-	 * @use: NULL, or the access itself, @memory being the byte at @addr. Called once if and
-	 * only if godwit_fault() returns 0: while nobody can take the entry away again, so that
-	 * a fault that was served is never in vain. As between godwit_access_begin() and
-	 * godwit_access_end().
+	 * @use: NULL, or what the fault is for. Called once if and only if godwit_fault()
+	 * returns 0, with the lock of the chunk, so that a fault that was served is not in
+	 * vain: nobody can take the entry away yet. The rules are those of an access.
 	 */
-	void (*use)(struct godwit_fault *fault, void *memory);
+	void (*use)(struct godwit_fault *fault, struct godwit_chunk *chunk);
 	/** @moved: out, added to: pages that came to VRAM. */
 	unsigned long moved;
 	/** @mapped: out, added to: pages that were mapped where they were. */
