@@ -217,14 +217,18 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 {
 	const struct godwit_device *gdev = work->mirror->gdev;
 	unsigned long pfn;
+	/* Only the one page: the less there is to look at, the less can change meanwhile. */
+	struct godwit_look look = {
+		.chunk = work->look.chunk,
+		.start = work->look.addr,
+		.end = work->look.addr + PAGE_SIZE,
+		.pfns = &pfn,
+	};
 	int ret;
 
-	work->look.fault = false;
-	work->look.strangers = false;
-	ret = godwit_look(&work->look);
+	ret = godwit_look(&look);
 	if (ret)
 		return ret;
-	pfn = work->pfns[fault_index(work)];
 	*start = ALIGN_DOWN(work->fault->addr, FAULT_WINDOW);
 	*end = *start + FAULT_WINDOW;
 	move->flags = 0;
