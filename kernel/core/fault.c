@@ -24,9 +24,9 @@
  *   home and is copied on write, and is then moved again.
  * - a page in the private VRAM of another device that is not to be moved from there.
  *
- * Ping-pong: two devices that use the same range take each other's pages for ever. When a chunk
- * had too many faults on pages of other devices within FAULT_PEER_PERIOD, its pages go to RAM,
- * which both devices map in place.
+ * Ping-pong: two devices that use the same range take each other's pages for ever. Where 2 MiB
+ * had more faults on pages of other devices within FAULT_PEER_PERIOD than it takes to fetch all
+ * of it, its pages go to RAM, which both devices map in place.
  *
  * Locking: none is held on entry; takes &godwit_mirror.chunks_lock, mmap_lock and
  * &godwit_chunk.lock, one after the other.
@@ -52,8 +52,8 @@
 #define FAULT_WINDOW		(16 * PAGE_SIZE)
 /* Look, as a CPU, look, as a CPU: after that nothing can be new. */
 #define FAULT_ROUNDS		4
-#define FAULT_PEER_PERIOD	(HZ / 10)
-#define FAULT_PEER_MAX		8
+#define FAULT_PEER_PERIOD	HZ
+#define FAULT_PEER_MAX		(GODWIT_LEAF_SIZE / FAULT_WINDOW * 3 / 2)
 
 /**
  * struct fault_work - a fault that is being served.
@@ -168,14 +168,17 @@ static bool fault_peer(const struct godwit_device *gdev, unsigned long pfn)
 static bool fault_ping_pong(struct fault_work *work)
 {
 	struct godwit_chunk *chunk = work->look.chunk;
+	u8 *faults = &chunk->peer_faults[(work->look.start - chunk->start) >> GODWIT_LEAF_SHIFT];
 
 	lockdep_assert_held(&chunk->lock);
 	if (time_after(jiffies, chunk->peer_since + FAULT_PEER_PERIOD)) {
 		chunk->peer_since = jiffies;
-		chunk->peer_fetches = 0;
+		memset(chunk->peer_faults, 0, sizeof(chunk->peer_faults));
 	}
-	if (++chunk->peer_fetches <= FAULT_PEER_MAX)
+	if (*faults < FAULT_PEER_MAX) {
+		(*faults)++;
 		return false;
+	}
 	godwit_stat_add(work->mirror->gdev, work->mirror->client, GODWIT_STAT_PING_PONG, 1);
 	return true;
 }
