@@ -40,8 +40,8 @@ struct godwit_chunk {
 	struct godwit_ptable table;
 	/** @advice: as &godwit_ptable.leaves, see advise.c. Under @lock. */
 	struct godwit_advice_leaf *advice[GODWIT_TABLE_LEAVES];
-	/** @peer_fetches: pages that were fetched from another device since @peer_since. */
-	unsigned int peer_fetches;
+	/** @peer_faults: faults on pages of other devices since @peer_since, by leaf. */
+	u8 peer_faults[GODWIT_TABLE_LEAVES];
 	/** @peer_since: jiffies, see godwit_fault(). */
 	unsigned long peer_since;
 };

@@ -8,9 +8,9 @@
  * stood. So each byte and each addition is done exactly once, whatever was taken away in
  * between.
  *
- * Bounded: an access that faults again and again for a second ends the command (-EBUSY). After
- * COMMAND_CALM tries it is served in place: who moves the page then no longer meets a device
- * that moves it back. The time of the job is looked at before each access.
+ * Bounded: a fault that was served is used at once (&godwit_fault.use), so each access takes one.
+ * Where serving fails because the range keeps changing it is tried again, from COMMAND_CALM tries
+ * on in place, for a second (-EBUSY). The time of the job is looked at before each access.
  *
  * Atomicity: additions are atomic against CPUs, which reach the same page of RAM, or of coherent
  * VRAM, by its physical address. In private VRAM nobody but the device can be. The other commands
@@ -39,6 +39,11 @@
 #define COMMAND_FNV_OFFSET	0xcbf29ce484222325ULL
 #define COMMAND_FNV_PRIME	0x100000001b3ULL
 
+struct command_run;
+
+/* Does something to @size bytes at @memory, which are at @pos of the command's range. */
+typedef void (*command_step)(struct command_run *run, void *memory, u64 pos, size_t size);
+
 /**
  * struct command_run - a command that is being played.
  */
@@ -51,50 +56,78 @@ struct command_run {
 	struct drm_godwit_result *result;
 	/** @data: bytes of a READ or WRITE. */
 	u8 *data;
+	/** @next: of a WALK: the pointer that was read. */
+	u64 next;
+	/** @fault: the one that is being served. */
+	struct godwit_fault fault;
+	/** @step: the access that it is about. */
+	command_step step;
+	/** @pos: of @step. */
+	u64 pos;
+	/** @size: of @step. */
+	size_t size;
 };
 
-/* Does something to @size bytes at @memory, which are at @pos of the command's range. */
-typedef void (*command_step)(struct command_run *run, void *memory, u64 pos, size_t size);
+static void command_use(struct godwit_fault *fault, struct godwit_chunk *chunk)
+{
+	struct command_run *run = container_of(fault, struct command_run, fault);
+	struct godwit_access access;
 
+	if (WARN_ON_ONCE(!godwit_access_begin(run->job->mirror, fault->addr, fault->write,
+					      &access)))
+		return;
+	run->step(run, access.data, run->pos, run->size);
+	godwit_access_end(&access);
+}
+
+/* Has a fault served, and the access done in it. */
 static int command_fault(struct command_run *run, unsigned long addr, bool write, bool calm)
 {
-	struct godwit_fault fault = {
+	int ret;
+
+	run->fault = (struct godwit_fault) {
 		.addr = addr,
 		.write = write,
 		.in_place = calm || (run->command->flags & GODWIT_COMMAND_IN_PLACE),
 		.cause = GODWIT_CAUSE_DEVICE_FAULT,
+		.use = command_use,
 	};
-	int ret;
-
 	run->result->faults++;
-	ret = godwit_fault(run->job->mirror, &fault);
-	run->result->pages_moved += fault.moved;
-	run->result->pages_mapped += fault.mapped;
+	ret = godwit_fault(run->job->mirror, &run->fault);
+	run->result->pages_moved += run->fault.moved;
+	run->result->pages_mapped += run->fault.mapped;
 	return ret == -ESRCH || ret == -EINTR ? -ECANCELED : ret;
 }
 
-/* Begins an access, and has faults served to that end. */
+/* One access: does @step to the bytes at @addr, which are in one page; faults are served. */
 static int command_touch(struct command_run *run, unsigned long addr, bool write,
-			 struct godwit_access *access)
+			 command_step step, u64 pos, size_t size)
 {
 	unsigned long deadline = jiffies + COMMAND_DEADLINE;
+	struct godwit_access access;
 	unsigned int tries;
 	int ret;
 
+	run->step = step;
+	run->pos = pos;
+	run->size = size;
 	for (tries = 0;; tries++) {
 		ret = godwit_job_poll(run->job);
 		if (ret)
 			break;
-		if (godwit_access_begin(run->job->mirror, addr, write, access))
+		if (godwit_access_begin(run->job->mirror, addr, write, &access)) {
+			step(run, access.data, pos, size);
+			godwit_access_end(&access);
 			return 0;
+		}
 		run->result->replays += !!tries;
+		ret = -EFAULT;
 		if (run->command->flags & GODWIT_COMMAND_NO_FAULT)
-			ret = -EFAULT;
-		else if (time_after(jiffies, deadline))
-			ret = -EBUSY;
-		else
-			ret = command_fault(run, addr, write, tries >= COMMAND_CALM);
-		if (ret)
+			break;
+		ret = command_fault(run, addr, write, tries >= COMMAND_CALM);
+		if (!ret)
+			return 0;
+		if (ret != -EBUSY || time_after(jiffies, deadline))
 			break;
 	}
 	run->result->fault_addr = addr;
@@ -105,17 +138,14 @@ static int command_touch(struct command_run *run, unsigned long addr, bool write
 static int command_each(struct command_run *run, bool write, command_step step)
 {
 	u64 addr = run->command->addr, length = run->command->length, pos;
-	struct godwit_access access;
 	size_t size;
 	int ret;
 
 	for (pos = 0; pos < length; pos += size) {
 		size = godwit_span_end(addr + pos, addr + length, PAGE_SIZE) - (addr + pos);
-		ret = command_touch(run, addr + pos, write, &access);
+		ret = command_touch(run, addr + pos, write, step, pos, size);
 		if (ret)
 			return ret;
-		step(run, access.data, pos, size);
-		godwit_access_end(&access);
 		run->result->done += size;
 		cond_resched();
 	}
@@ -163,10 +193,19 @@ static void command_checksum(struct command_run *run, void *memory, u64 pos, siz
 	run->result->value = sum;
 }
 
+static void command_load(struct command_run *run, void *memory, u64 pos, size_t size)
+{
+	memcpy(run->job->bounce, memory, size);
+}
+
+static void command_store(struct command_run *run, void *memory, u64 pos, size_t size)
+{
+	memcpy(memory, run->job->bounce, size);
+}
+
 static int command_copy(struct command_run *run)
 {
 	u64 from = run->command->source, to = run->command->addr, length = run->command->length;
-	struct godwit_access access;
 	size_t size;
 	u64 pos;
 	int ret;
@@ -174,29 +213,28 @@ static int command_copy(struct command_run *run)
 	for (pos = 0; pos < length; pos += size) {
 		size = godwit_span_end(from + pos, from + length, PAGE_SIZE) - (from + pos);
 		size = godwit_span_end(to + pos, to + pos + size, PAGE_SIZE) - (to + pos);
-		ret = command_touch(run, from + pos, false, &access);
+		ret = command_touch(run, from + pos, false, command_load, pos, size);
+		if (!ret)
+			ret = command_touch(run, to + pos, true, command_store, pos, size);
 		if (ret)
 			return ret;
-		memcpy(run->job->bounce, access.data, size);
-		godwit_access_end(&access);
-		ret = command_touch(run, to + pos, true, &access);
-		if (ret)
-			return ret;
-		memcpy(access.data, run->job->bounce, size);
-		godwit_access_end(&access);
 		run->result->done += size;
 		cond_resched();
 	}
 	return 0;
 }
 
+static void command_follow(struct command_run *run, void *memory, u64 pos, size_t size)
+{
+	run->next = READ_ONCE(*(u64 *)memory);
+}
+
 static int command_walk(struct command_run *run)
 {
-	u64 node = run->command->addr, link;
-	struct godwit_access access;
+	u64 node, link;
 	int ret;
 
-	while (node) {
+	for (node = run->command->addr; node; node = run->next) {
 		run->result->fault_addr = node;
 		if (node % sizeof(node))
 			return -EINVAL;
@@ -204,11 +242,9 @@ static int command_walk(struct command_run *run)
 			return -ELOOP;
 		if (check_add_overflow(node, run->command->operand, &link))
 			return -EFAULT;
-		ret = command_touch(run, link, false, &access);
+		ret = command_touch(run, link, false, command_follow, 0, sizeof(node));
 		if (ret)
 			return ret;
-		node = READ_ONCE(*(u64 *)access.data);
-		godwit_access_end(&access);
 		run->result->value++;
 		run->result->done++;
 		cond_resched();

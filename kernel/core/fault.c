@@ -4,7 +4,8 @@
  *
  * Overview: the device touched an address for which its page table has no entry, or none that
  * allows to write. godwit_fault() brings the page to VRAM, or leaves it where it is, and sets
- * entries. The access is repeated then, by whoever made it: the entry may be gone again.
+ * entries. The access is made then, while the entry cannot go (&godwit_fault.use), or repeated by
+ * whoever made it.
  *
  * What moves with the page that was touched, within its mapping: all of a huge page; otherwise
  * what is in memory of an aligned window of 64 KiB. What is mapped with it: pages of our VRAM
@@ -23,9 +24,9 @@
  *   home and is copied on write, and is then moved again.
  * - a page in the private VRAM of another device that is not to be moved from there.
  *
- * Ping-pong: two devices that use the same range take each other's pages for ever. When a chunk
- * had too many faults on pages of other devices within FAULT_PEER_PERIOD, its pages go to RAM,
- * which both devices map in place.
+ * Ping-pong: two devices that use the same range take each other's pages for ever. Where 2 MiB
+ * had more faults on pages of other devices within FAULT_PEER_PERIOD than it takes to fetch all
+ * of it, its pages go to RAM, which both devices map in place.
  *
  * Locking: none is held on entry; takes &godwit_mirror.chunks_lock, mmap_lock and
  * &godwit_chunk.lock, one after the other.
@@ -51,8 +52,8 @@
 #define FAULT_WINDOW		(16 * PAGE_SIZE)
 /* Look, as a CPU, look, as a CPU: after that nothing can be new. */
 #define FAULT_ROUNDS		4
-#define FAULT_PEER_PERIOD	(HZ / 10)
-#define FAULT_PEER_MAX		8
+#define FAULT_PEER_PERIOD	HZ
+#define FAULT_PEER_MAX		(GODWIT_LEAF_SIZE / FAULT_WINDOW * 3 / 2)
 
 /**
  * struct fault_work - a fault that is being served.
@@ -167,14 +168,17 @@ static bool fault_peer(const struct godwit_device *gdev, unsigned long pfn)
 static bool fault_ping_pong(struct fault_work *work)
 {
 	struct godwit_chunk *chunk = work->look.chunk;
+	u8 *faults = &chunk->peer_faults[(work->look.start - chunk->start) >> GODWIT_LEAF_SHIFT];
 
 	lockdep_assert_held(&chunk->lock);
 	if (time_after(jiffies, chunk->peer_since + FAULT_PEER_PERIOD)) {
 		chunk->peer_since = jiffies;
-		chunk->peer_fetches = 0;
+		memset(chunk->peer_faults, 0, sizeof(chunk->peer_faults));
 	}
-	if (++chunk->peer_fetches <= FAULT_PEER_MAX)
+	if (*faults < FAULT_PEER_MAX) {
+		(*faults)++;
 		return false;
+	}
 	godwit_stat_add(work->mirror->gdev, work->mirror->client, GODWIT_STAT_PING_PONG, 1);
 	return true;
 }
@@ -216,14 +220,18 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 {
 	const struct godwit_device *gdev = work->mirror->gdev;
 	unsigned long pfn;
+	/* Only the one page: the less there is to look at, the less can change meanwhile. */
+	struct godwit_look look = {
+		.chunk = work->look.chunk,
+		.start = work->look.addr,
+		.end = work->look.addr + PAGE_SIZE,
+		.pfns = &pfn,
+	};
 	int ret;
 
-	work->look.fault = false;
-	work->look.strangers = false;
-	ret = godwit_look(&work->look);
+	ret = godwit_look(&look);
 	if (ret)
 		return ret;
-	pfn = work->pfns[fault_index(work)];
 	*start = ALIGN_DOWN(work->fault->addr, FAULT_WINDOW);
 	*end = *start + FAULT_WINDOW;
 	move->flags = 0;
@@ -264,13 +272,15 @@ static int fault_move(struct fault_work *work)
 	int ret;
 
 	ret = fault_plan(work, &move, &start, &end);
-	if (ret || !work->move)
-		return ret;
-	ret = godwit_migrate_range(work->mirror, start, end, &move);
+	if (!ret && !work->move)
+		return 0;
+	if (!ret)
+		ret = godwit_migrate_range(work->mirror, start, end, &move);
 	work->moved += move.moved;
 	/* A signal is for whoever waits for the access. It is served where the page is. */
 	if (ret == -EINTR && !fatal_signal_pending(current))
 		ret = 0;
+	/* Neither is a reason not to serve it. */
 	return ret == -ENOMEM || ret == -EBUSY ? 0 : ret;
 }
 
@@ -298,8 +308,11 @@ static int fault_round(struct fault_work *work, bool as_cpu, bool last)
 	else if (as_cpu && work->move && !last)
 		/* It is home, and our own; now it can move again. */
 		ret = -EAGAIN;
-	else
+	if (!ret) {
 		fault_fill(work);
+		if (work->fault->use)
+			work->fault->use(work->fault, look->chunk);
+	}
 	mutex_unlock(&look->chunk->lock);
 	return ret;
 }
@@ -348,7 +361,7 @@ static void fault_tell(struct godwit_mirror *mirror, const struct godwit_fault *
  *
  * The calling task need not belong to the address space. It may not hold its mmap_lock.
  *
- * Return: 0, and an entry was set; it may be gone already. -EFAULT, nothing can be there.
+ * Return: 0, an entry was set, and used; it may be gone already. -EFAULT, nothing can be there.
  * -EACCES, it may not be written. -EBUSY, it kept changing for a second. -ESRCH, the address
  * space has ended, or the mirror was revoked. -EINTR, a fatal signal. -ENOMEM.
  */

@@ -6,6 +6,7 @@
 
 #include <drm/godwit_drm.h>
 
+struct godwit_chunk;
 struct godwit_mirror;
 
 /**
@@ -20,6 +21,12 @@ struct godwit_fault {
 	bool in_place;
 	/** @cause: GODWIT_CAUSE_DEVICE_FAULT or GODWIT_CAUSE_VIEW. */
 	enum drm_godwit_cause cause;
+	/**
+	 * @use: NULL, or what the fault is for. Called once if and only if godwit_fault()
+	 * returns 0, with the lock of the chunk, so that a fault that was served is not in
+	 * vain: nobody can take the entry away yet. The rules are those of an access.
+	 */
+	void (*use)(struct godwit_fault *fault, struct godwit_chunk *chunk);
 	/** @moved: out, added to: pages that came to VRAM. */
 	unsigned long moved;
 	/** @mapped: out, added to: pages that were mapped where they were. */

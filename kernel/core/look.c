@@ -35,8 +35,13 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
 		look->pfns[(look->addr - look->start) >> PAGE_SHIFT] =
 			HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
 
-	range->notifier_seq = mmu_interval_read_begin(&chunk->notifier);
+	/*
+	 * The lock first: a fork or munmap that we would wait for between the two would change the
+	 * range, and the walk would have been in vain. Invalidations that are under way hold the
+	 * lock already, or do not need it, so waiting for their end with it is safe.
+	 */
 	mmap_read_lock(mm);
+	range->notifier_seq = mmu_interval_read_begin(&chunk->notifier);
 	ret = hmm_range_fault(range);
 	mmap_read_unlock(mm);
 	if (ret)

@@ -11,10 +11,10 @@
  * A fault of a view, view_fault(): within godwit_chunk_access_begin() valid entries are copied
  * into the mapping. If there is none for the address, the lock of the mapping's mm is dropped,
  * godwit_fault() makes one under the lock of the memory's mm (which may be the same one, or
- * that of another process), and the access is repeated. One that is repeated and finds its
- * entry gone again is served in place: it no longer insists on VRAM, so two sides that touch
- * the same page by turns come to share it in RAM for a while, instead of taking it from each
- * other for ever.
+ * that of another process), copies it if it can, and the access is repeated. One that is
+ * repeated and finds its entry gone again is served in place: it no longer insists on VRAM, so
+ * two sides that touch the same page by turns come to share it in RAM for a while, instead of
+ * taking it from each other for ever.
  *
  * An invalidation (chunk.c) clears the entries of the device's page table, waits for accesses, so
  * that nobody who found one valid is still copying it, and then zaps the views of the range
@@ -127,20 +127,49 @@ static vm_fault_t view_insert(struct godwit_view *view, struct vm_area_struct *v
 	return ret;
 }
 
-/* Without any lock: has the device's page table filled. */
-static vm_fault_t view_serve(struct godwit_view *view, unsigned long addr, bool write,
-			     bool in_place)
-{
-	struct godwit_fault fault = {
-		.addr = addr,
-		.write = write,
-		.in_place = in_place,
-		.cause = GODWIT_CAUSE_VIEW,
-	};
-	int ret;
+/**
+ * struct view_fault - a fault of a view, while the lock of the mapping is not held.
+ */
+struct view_fault {
+	/** @fault: of the device. */
+	struct godwit_fault fault;
+	/** @view: the view. */
+	struct godwit_view *view;
+	/** @mm: of the mapping; whoever handles the fault holds its users. */
+	struct mm_struct *mm;
+	/** @at: address in the mapping. */
+	unsigned long at;
+};
 
-	ret = godwit_fault(view->mirror, &fault);
-	switch (ret) {
+static const struct vm_operations_struct view_vm_ops;
+
+/*
+ * The device has an entry. Copies it at once if the mapping can be locked, and is still what it
+ * was; otherwise the access is repeated, and finds the entry if it is still there. Only a try:
+ * mmap_lock is outside of the lock of the chunk.
+ */
+static void view_use(struct godwit_fault *fault, struct godwit_chunk *chunk)
+{
+	struct view_fault *work = container_of(fault, struct view_fault, fault);
+	struct vm_area_struct *vma;
+	unsigned int flags;
+
+	if (!mmap_read_trylock(work->mm))
+		return;
+	vma = vma_lookup(work->mm, work->at);
+	if (vma && vma->vm_ops == &view_vm_ops && vma->vm_private_data == work->view &&
+	    (view_address(work->view, vma, work->at) & PAGE_MASK) == fault->addr) {
+		flags = memalloc_noreclaim_save();
+		view_copy(work->view, vma, chunk, work->at & PAGE_MASK, fault->write);
+		memalloc_noreclaim_restore(flags);
+	}
+	mmap_read_unlock(work->mm);
+}
+
+/* Without any lock: has the device's page table filled. */
+static vm_fault_t view_serve(struct view_fault *work)
+{
+	switch (godwit_fault(work->view->mirror, &work->fault)) {
 	case 0:
 	case -EBUSY:
 	case -EINTR:
@@ -156,14 +185,22 @@ static vm_fault_t view_serve(struct godwit_view *view, unsigned long addr, bool 
 static vm_fault_t view_fault_entered(struct vm_fault *vmf, struct godwit_view *view)
 {
 	struct vm_area_struct *vma = vmf->vma;
-	struct mm_struct *mm = vma->vm_mm;
-	bool write = vmf->flags & FAULT_FLAG_WRITE;
-	bool in_place = view->in_place || (vmf->flags & FAULT_FLAG_TRIED);
-	unsigned long addr = view_address(view, vma, vmf->address);
+	struct view_fault work = {
+		.fault = {
+			.addr = view_address(view, vma, vmf->address) & PAGE_MASK,
+			.write = vmf->flags & FAULT_FLAG_WRITE,
+			.in_place = view->in_place || (vmf->flags & FAULT_FLAG_TRIED),
+			.cause = GODWIT_CAUSE_VIEW,
+			.use = view_use,
+		},
+		.view = view,
+		.mm = vma->vm_mm,
+		.at = vmf->address,
+	};
 	struct file *file;
 	vm_fault_t ret;
 
-	ret = view_insert(view, vma, vmf->address, write);
+	ret = view_insert(view, vma, vmf->address, work.fault.write);
 	if (ret)
 		return ret;
 	if (!(vmf->flags & FAULT_FLAG_ALLOW_RETRY))
@@ -173,11 +210,11 @@ static vm_fault_t view_fault_entered(struct vm_fault *vmf, struct godwit_view *v
 
 	/* The mapping may go when its lock is dropped; the file keeps the view. */
 	file = get_file(vma->vm_file);
-	mmap_read_unlock(mm);
-	ret = view_serve(view, addr & PAGE_MASK, write, in_place);
+	mmap_read_unlock(work.mm);
+	ret = view_serve(&work);
 	fput(file);
 	if (ret != VM_FAULT_RETRY)
-		mmap_read_lock(mm);
+		mmap_read_lock(work.mm);
 	return ret;
 }
 

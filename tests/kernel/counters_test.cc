@@ -5,7 +5,10 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/kernel/jobs.h"
@@ -47,11 +50,11 @@ class CountersTest : public DeviceTest, public ::testing::WithParamInterface<Sid
 
 INSTANTIATE_TEST_SUITE_P(
     Mixed, CountersTest,
-    ::testing::Values(Sides{"CpuAndQueue", Memory::kAnonymous, 2, 0, 1, 400},
-                      Sides{"CpuAndViews", Memory::kAnonymous, 2, 2, 0, 400},
-                      Sides{"AllOfThem", Memory::kAnonymous, 2, 2, 2, 300},
-                      Sides{"AllOnHugePages", Memory::kHugePages, 2, 2, 2, 150},
-                      Sides{"AllOnSharedMemory", Memory::kShared, 2, 2, 2, 300}),
+    ::testing::Values(Sides{"CpuAndQueue", Memory::kAnonymous, 2, 0, 1, 200},
+                      Sides{"CpuAndViews", Memory::kAnonymous, 2, 2, 0, 200},
+                      Sides{"AllOfThem", Memory::kAnonymous, 2, 2, 2, 150},
+                      Sides{"AllOnHugePages", Memory::kHugePages, 2, 2, 2, 100},
+                      Sides{"AllOnSharedMemory", Memory::kShared, 2, 2, 2, 150}),
     [](const auto& each) { return std::string(each.param.name); });
 
 void fork_and_exit() {
@@ -68,7 +71,7 @@ TEST_P(CountersTest, NoIncrementIsLost) {
   const size_t bytes = kPages * kPage;
   const Counters counters(memory.data(), bytes);
   std::atomic<bool> stop{false};
-  std::atomic<unsigned> failed{0};
+  std::atomic<unsigned> busy{0};
   std::atomic<uint64_t> disturbances{0};
   std::vector<std::thread> sides, others;
 
@@ -88,11 +91,19 @@ TEST_P(CountersTest, NoIncrementIsLost) {
         for (unsigned n = 0; n < 5; ++n) {
           for (size_t c = 0; c < counters.count(); ++c) commands.push_back(op::add(&counters.at(c), 8, 1, flags));
         }
-        const Done done = execute(own, commands, 60000);
-        if (!done.ok()) {
-          ++failed;
-          ADD_FAILURE() << done.error << " " << done.status;
-          return;
+        while (!commands.empty()) {
+          const Done done = execute(own, commands, 60000);
+          // A page may keep moving away for a second; what was not done is done again.
+          if (done.error != 0 || (done.status != 0 && done.status != -EBUSY)) {
+            ADD_FAILURE() << done.error << " " << done.status;
+            return;
+          }
+          busy += done.status == -EBUSY;
+          Commands rest;
+          for (size_t c = 0; c < commands.size(); ++c) {
+            if (done.results[c].done == 0) rest.push_back(commands[c]);
+          }
+          commands = std::move(rest);
         }
       }
     });
@@ -102,15 +113,28 @@ TEST_P(CountersTest, NoIncrementIsLost) {
       while (!stop) {
         body();
         ++disturbances;
+        // The processors are for the sides, not only for these.
+        std::this_thread::sleep_for(std::chrono::milliseconds(2));
       }
     });
   };
+  // Answers EBUSY where the range changes without pause for a second.
+  auto move = [&](uint32_t to, void* at, size_t length, uint32_t flags) {
+    drm_godwit_migrate args = {};
+    args.addr = address(at);
+    args.length = length;
+    args.to = to;
+    args.flags = flags;
+    const int error = gpu_.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+    busy += error == -EBUSY;
+    EXPECT_TRUE(error == 0 || error == -EBUSY) << error;
+  };
   disturb([&] {
-    gpu_.to_vram(memory.data(), memory.size());
-    gpu_.to_ram(memory.data(), memory.size() / 2);
+    move(GODWIT_PLACE_VRAM, memory.data(), memory.size(), 0);
+    move(GODWIT_PLACE_SYSTEM, memory.data(), memory.size() / 2, 0);
   });
   disturb([&] { gpu_.evict(GODWIT_EVICT_DEVICE); });
-  disturb([&] { gpu_.to_vram(memory.page(3), 7 * kPage, GODWIT_MIGRATE_SMALL); });
+  disturb([&] { move(GODWIT_PLACE_VRAM, memory.page(3), 7 * kPage, GODWIT_MIGRATE_SMALL); });
   disturb(fork_and_exit);
   for (std::thread& side : sides) side.join();
   stop = true;
@@ -123,10 +147,9 @@ TEST_P(CountersTest, NoIncrementIsLost) {
     lost += expected - counters.at(i).load();
   }
   EXPECT_EQ(lost, 0u);
-  EXPECT_EQ(failed, 0u);
-  printf("%s: %llu increments, %llu disturbances, %llu device faults, %llu CPU faults, %llu invalidations\n",
+  printf("%s: %llu increments, %llu disturbances, %u busy, %llu device faults, %llu CPU faults, %llu invalidations\n",
          setup.name, static_cast<unsigned long long>(expected * counters.count()),
-         static_cast<unsigned long long>(disturbances.load()),
+         static_cast<unsigned long long>(disturbances.load()), busy.load(),
          static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_DEVICE_FAULTS, true)),
          static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_CPU_FAULTS, true)),
          static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_INVALIDATIONS, true)));

@@ -18,6 +18,11 @@ class ExecuteArgs : public DeviceTest {
     command_ = op::add(memory_.data(), 8, 1);
   }
 
+  void TearDown() override {
+    gpu_.to_ram(memory_.data(), memory_.size());
+    DeviceTest::TearDown();
+  }
+
   drm_godwit_execute good() {
     drm_godwit_execute args = {};
     args.commands = address(&command_);

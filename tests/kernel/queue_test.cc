@@ -278,7 +278,7 @@ TEST_F(Queue, ListIsWalkedAcrossEvictions) {
   };
   const size_t vram = gpu_.info().vram_total;
   Memory memory(2 * vram);  // the list does not fit
-  const size_t kNodes = rounds(4000);
+  const size_t kNodes = rounds(1000);
   std::vector<Node*> order(kNodes);
   for (size_t i = 0; i < kNodes; ++i) {
     const size_t page = (i * 7919) % (memory.size() / kPage);
