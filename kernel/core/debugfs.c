@@ -2,8 +2,8 @@
 /**
  * DOC: Debug files
  *
- * Overview: <debugfs>/dri/N/godwit_{stats,clients,vram}: counters of the device, its clients,
- * and the state of each block of VRAM. For people; no program may rely on them.
+ * Overview: <debugfs>/dri/N/godwit_{stats,clients,vram,raw_copy}: counters of the device,
+ * its clients, the state of each block of VRAM, and the speed of its copies (rawcopy.c). For people; no program may rely on them.
  */
 #include <linux/seq_file.h>
 
@@ -77,4 +77,5 @@ void godwit_debugfs_init(struct drm_minor *minor)
 	drm_debugfs_add_file(minor->dev, "godwit_stats", debugfs_stats, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_clients", debugfs_clients, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_vram", debugfs_vram, NULL);
+	drm_debugfs_add_file(minor->dev, "godwit_raw_copy", godwit_rawcopy_show, NULL);
 }
