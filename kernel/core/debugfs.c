@@ -2,9 +2,9 @@
 /**
  * DOC: Debug files
  *
- * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram}: counters of the
- * device, its clients, its objects, and the state of each block of VRAM. For
- * people; no program may rely on them.
+ * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram,raw_copy}: counters of the
+ * device, its clients, its objects, the state of each block of VRAM, and the speed of its
+ * copies (rawcopy.c). For people; no program may rely on them.
  */
 #include <linux/seq_file.h>
 
@@ -86,4 +86,5 @@ void godwit_debugfs_init(struct drm_minor *minor)
 	drm_debugfs_add_file(minor->dev, "godwit_clients", debugfs_clients, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_objects", debugfs_objects, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_vram", debugfs_vram, NULL);
+	drm_debugfs_add_file(minor->dev, "godwit_raw_copy", godwit_rawcopy_show, NULL);
 }

@@ -28,10 +28,13 @@ class Failing {
     set("min-order", "0", true);
     set("interval", "1");
     set("probability", std::to_string(100 / one_in));
-    own("1");
+    EXPECT_EQ(own("1"), 0);
   }
   ~Failing() {
-    own("0");
+    // To say so takes allocations as well.
+    int result = -ENOMEM;
+    for (int attempt = 0; result != 0 && attempt < 10000; ++attempt) result = own("0");
+    EXPECT_EQ(result, 0);
     set("probability", "0");
   }
   Failing(const Failing&) = delete;
@@ -42,8 +45,8 @@ class Failing {
     const int result = write_file(folder_ + name, value);
     EXPECT_TRUE(result == 0 || (optional && result == -ENOENT)) << folder_ + name;
   }
-  static void own(const std::string& value) {
-    EXPECT_EQ(write_file("/proc/thread-self/make-it-fail", value), 0);
+  static int own(const char* value) {
+    return write_file("/proc/thread-self/make-it-fail", value);
   }
   std::string folder_;
 };
@@ -60,7 +63,14 @@ class Injected : public DeviceTest, public ::testing::WithParamInterface<Injecti
     if (stat((kDebug + GetParam().what).c_str(), &found) != 0) {
       GTEST_SKIP() << "this kernel has no fault injection";
     }
+    // Code that is not in memory yet would have to be read through the failures.
+    ASSERT_EQ(mlockall(MCL_CURRENT), 0);
     DeviceTest::SetUp();
+  }
+  void TearDown() override {
+    if (IsSkipped()) return;
+    DeviceTest::TearDown();
+    munlockall();
   }
 
   // The call as it is, with whatever errno.

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT
+// How fast memory migrates, where the time goes, and how that compares with the raw copies of the device in the same run.
+//
+//   bench [MIB...]
+//
+// Each number is the best of some rounds: what disturbs an emulated machine only ever makes it slower.
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <sstream>
+
+#include "tests/kernel/guest.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr int kRounds = 4;
+
+double now_ms() {
+  return std::chrono::duration<double, std::milli>(
+             std::chrono::steady_clock::now().time_since_epoch())
+      .count();
+}
+
+struct Raw {
+  double alloc_ms = 0, to_ms = 0, from_ms = 0;
+};
+using RawTable = std::map<std::pair<size_t, size_t>, Raw>;  // by bytes and pages a copy
+
+// The best of two looks at the driver's own measurement, before and after the migrations.
+bool add_raw(const std::string& device, RawTable* table) {
+  std::istringstream lines(read_file("/sys/kernel/debug/dri/" + device + "/godwit_raw_copy"));
+  std::string header;
+  std::getline(lines, header);
+  size_t bytes = 0, each = 0;
+  double alloc = 0, to = 0, from = 0;
+  bool any = false;
+  while (lines >> bytes >> each >> alloc >> to >> from) {
+    any = true;
+    const auto [at, added] = table->try_emplace({bytes, each}, Raw{alloc / 1e6, to / 1e6, from / 1e6});
+    if (added) continue;
+    at->second.alloc_ms = std::min(at->second.alloc_ms, alloc / 1e6);
+    at->second.to_ms = std::min(at->second.to_ms, to / 1e6);
+    at->second.from_ms = std::min(at->second.from_ms, from / 1e6);
+  }
+  return any;
+}
+
+struct Result {
+  double ms = 0;
+  drm_godwit_migrate parts = {};
+};
+
+void better(Result* best, double ms, const drm_godwit_migrate& parts) {
+  if (best->ms != 0 && best->ms <= ms) return;
+  best->ms = ms;
+  best->parts = parts;
+}
+
+// One round each of: to VRAM, home by a call, to VRAM, home by touching.
+void measure(const Device& gpu, size_t bytes, bool huge, std::map<std::string, Result>* best) {
+  Memory memory(bytes, huge ? Memory::kHugePages : Memory::kAnonymous);
+  for (int round = 0; round < kRounds; ++round) {
+    memset(memory.data(), round + 1, memory.size());
+    double start = now_ms();
+    drm_godwit_migrate parts = gpu.to_vram(memory.data(), bytes);
+    const double up = now_ms() - start;
+    if (parts.moved != bytes / kPage) std::printf("# %zu pages moved\n", size_t{parts.moved});
+    start = now_ms();
+    const drm_godwit_migrate down = gpu.to_ram(memory.data(), bytes);
+    const double home = now_ms() - start;
+    gpu.to_vram(memory.data(), bytes);
+    start = now_ms();
+    for (size_t at = 0; at < bytes; at += kPage) {
+      *const_cast<volatile uint8_t*>(memory.data() + at) = 1;
+    }
+    const double touched = now_ms() - start;
+    if (round == 0) continue;  // the first one allocates what the others reuse
+    better(&(*best)["to VRAM"], up, parts);
+    better(&(*best)["home"], home, down);
+    better(&(*best)["CPU fault home"], touched, {});
+  }
+}
+
+void print(size_t mib, bool huge, const std::string& what, const Result& result, const Raw& raw) {
+  const double limit = what == "to VRAM" ? raw.to_ms : raw.from_ms;
+  std::printf("%4zu MiB  %s  %-14s %8.2f ms %8.0f MiB/s", mib, huge ? "2 MiB" : "4 KiB",
+              what.c_str(), result.ms, static_cast<double>(mib) * 1000 / result.ms);
+  if (limit > 0) std::printf("  raw %7.2f ms, ratio %.2f", limit, limit / result.ms);
+  const auto ms = [](uint64_t ns) { return static_cast<double>(ns) / 1e6; };
+  if (result.parts.moved != 0) {
+    std::printf("  setup %.2f alloc %.2f copy %.2f finish %.2f", ms(result.parts.time_setup_ns),
+                ms(result.parts.time_alloc_ns), ms(result.parts.time_copy_ns),
+                ms(result.parts.time_finish_ns));
+  }
+  std::printf("\n");
+}
+
+int bench(const std::vector<size_t>& sizes) {
+  const size_t most = *std::max_element(sizes.begin(), sizes.end());
+  SoftDevice soft("private:" + std::to_string(most) + "M");
+  Device gpu(soft.index());
+  if (gpu.fd() < 0) return 1;
+  RawTable raw;
+  const std::string name = gpu.info().name;
+  if (!add_raw(name, &raw)) {
+    std::printf("# no raw copies in debugfs: no limits to compare with\n");
+  }
+  std::map<std::pair<size_t, bool>, std::map<std::string, Result>> results;
+  for (const size_t mib : sizes) {
+    for (const bool huge : {false, true}) measure(gpu, mib << 20, huge, &results[{mib, huge}]);
+  }
+  add_raw(name, &raw);
+  for (const auto& [at, best] : results) {
+    const auto [mib, huge] = at;
+    const Raw limit = raw[{mib << 20, huge ? kHuge / kPage : 1}];
+    for (const auto& [what, result] : best) print(mib, huge, what, result, limit);
+    std::printf("%4zu MiB  %s  %-14s %8.2f ms  (pages of RAM, from the kernel's allocator)\n", mib,
+                huge ? "2 MiB" : "4 KiB", "alloc", limit.alloc_ms);
+  }
+  return ::testing::Test::HasFailure() ? 1 : 0;
+}
+
+}  // namespace
+}  // namespace godwit::guest
+
+int main(int argc, char** argv) {
+  std::vector<size_t> sizes;
+  for (int i = 1; i < argc; ++i) sizes.push_back(static_cast<size_t>(std::atoi(argv[i])));
+  if (sizes.empty()) sizes = {2, 8, 32, 64, 128, 256};
+  for (const size_t mib : sizes) {
+    // The raw copies are measured for powers of two.
+    if (mib < 2 || mib > 256 || (mib & (mib - 1)) != 0) {
+      std::fprintf(stderr, "bench: %zu MiB is not a power of two from 2 to 256\n", mib);
+      return 2;
+    }
+  }
+  return godwit::guest::bench(sizes);
+}
