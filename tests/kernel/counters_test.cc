@@ -28,10 +28,14 @@ class Counters {
   explicit Counters(uint8_t* data, size_t bytes) : data_(data), count_(bytes / kStride) {}
   Counter& at(size_t i) const { return *reinterpret_cast<Counter*>(data_ + i * kStride); }
   size_t count() const { return count_; }
-  void increment(unsigned rounds) const {
-    for (unsigned round = 0; round < rounds; ++round) {
-      for (size_t i = 0; i < count_; ++i) at((i * 7 + round) % count_).fetch_add(1, std::memory_order_relaxed);
+  // Increments all of them while `more(passes so far)`, and answers how often.
+  template <typename More>
+  uint64_t increment(More more) const {
+    uint64_t passes = 0;
+    for (; more(passes); ++passes) {
+      for (size_t i = 0; i < count_; ++i) at((i * 7 + passes) % count_).fetch_add(1, std::memory_order_relaxed);
     }
+    return passes;
   }
 
  private:
@@ -43,18 +47,17 @@ struct Sides {
   const char* name;
   Memory::Kind kind;
   unsigned cpu, views, jobs;  // how many of each side
-  unsigned rounds;
 };
 
 class CountersTest : public DeviceTest, public ::testing::WithParamInterface<Sides> {};
 
 INSTANTIATE_TEST_SUITE_P(
     Mixed, CountersTest,
-    ::testing::Values(Sides{"CpuAndQueue", Memory::kAnonymous, 2, 0, 1, 200},
-                      Sides{"CpuAndViews", Memory::kAnonymous, 2, 2, 0, 200},
-                      Sides{"AllOfThem", Memory::kAnonymous, 2, 2, 2, 150},
-                      Sides{"AllOnHugePages", Memory::kHugePages, 2, 2, 2, 100},
-                      Sides{"AllOnSharedMemory", Memory::kShared, 2, 2, 2, 150}),
+    ::testing::Values(Sides{"CpuAndQueue", Memory::kAnonymous, 2, 0, 1},
+                      Sides{"CpuAndViews", Memory::kAnonymous, 2, 2, 0},
+                      Sides{"AllOfThem", Memory::kAnonymous, 2, 2, 2},
+                      Sides{"AllOnHugePages", Memory::kHugePages, 2, 2, 2},
+                      Sides{"AllOnSharedMemory", Memory::kShared, 2, 2, 2}),
     [](const auto& each) { return std::string(each.param.name); });
 
 void fork_and_exit() {
@@ -65,32 +68,33 @@ void fork_and_exit() {
 }
 
 TEST_P(CountersTest, NoIncrementIsLost) {
-  Sides setup = GetParam();
-  setup.rounds = rounds(setup.rounds);
+  const Sides& setup = GetParam();
   Memory memory(kHuge, setup.kind);
   const size_t bytes = kPages * kPage;
   const Counters counters(memory.data(), bytes);
   std::atomic<bool> stop{false};
   std::atomic<unsigned> busy{0};
-  std::atomic<uint64_t> disturbances{0};
+  std::atomic<uint64_t> disturbances{0}, passes{0}, device_passes{0};
   std::vector<std::thread> sides, others;
 
-  for (unsigned i = 0; i < setup.cpu; ++i) sides.emplace_back([&] { counters.increment(setup.rounds); });
+  // Every side has so many passes, and goes on until there was so much disturbance.
+  const uint64_t least = rounds(20), trouble = rounds(2000);
+  auto more = [&](uint64_t done) { return done < least || disturbances < trouble; };
+  for (unsigned i = 0; i < setup.cpu; ++i) sides.emplace_back([&] { passes += counters.increment(more); });
   for (unsigned i = 0; i < setup.views; ++i) {
     sides.emplace_back([&, i] {
       View view(gpu_, memory, i % 2 ? GODWIT_VIEW_IN_PLACE : 0);
-      Counters(view.data(), bytes).increment(setup.rounds);
+      passes += Counters(view.data(), bytes).increment(more);
     });
   }
   for (unsigned i = 0; i < setup.jobs; ++i) {
     sides.emplace_back([&, i] {
       Device own;  // a queue of its own, so two of them run at once
       const uint32_t flags = i % 2 ? GODWIT_COMMAND_IN_PLACE : 0;
-      for (unsigned round = 0; round < setup.rounds; round += 5) {
+      for (uint64_t done_passes = 0; more(done_passes); ++done_passes) {
         Commands commands;
-        for (unsigned n = 0; n < 5; ++n) {
-          for (size_t c = 0; c < counters.count(); ++c) commands.push_back(op::add(&counters.at(c), 8, 1, flags));
-        }
+        // Whole pages, one access each: what the device does while a page is taken from it takes its time.
+        for (size_t page = 0; page < kPages; ++page) commands.push_back(op::add(memory.page(page), kPage, 1, flags));
         while (!commands.empty()) {
           const Done done = execute(own, commands, 60000);
           // A page may keep moving away for a second; what was not done is done again.
@@ -105,6 +109,8 @@ TEST_P(CountersTest, NoIncrementIsLost) {
           }
           commands = std::move(rest);
         }
+        ++passes;
+        ++device_passes;
       }
     });
   }
@@ -142,13 +148,19 @@ TEST_P(CountersTest, NoIncrementIsLost) {
   stop = true;
   for (std::thread& other : others) other.join();
 
-  const uint64_t expected = uint64_t{setup.rounds} * (setup.cpu + setup.views + setup.jobs);
+  const uint64_t expected = passes;
   uint64_t lost = 0;
   for (size_t i = 0; i < counters.count(); ++i) {
     EXPECT_EQ(counters.at(i).load(), expected) << "counter " << i;
     lost += expected - counters.at(i).load();
   }
   EXPECT_EQ(lost, 0u);
+  // The words between them only the device has changed.
+  const auto* words = reinterpret_cast<const uint64_t*>(memory.data());
+  for (size_t i = 0; i < bytes / 8; ++i) {
+    if (i * 8 % kStride == 0) continue;
+    ASSERT_EQ(words[i], device_passes.load()) << "word " << i;
+  }
   printf("%s: %llu increments, %llu disturbances, %u busy, %llu device faults, %llu CPU faults, %llu invalidations\n",
          setup.name, static_cast<unsigned long long>(expected * counters.count()),
          static_cast<unsigned long long>(disturbances.load()), busy.load(),
@@ -163,14 +175,14 @@ TEST_F(DeviceTest, ViewInAnotherProcessLosesNoIncrement) {
   const Counters counters(memory.data(), memory.size());
   const int fd = make_view(gpu_, memory.data(), memory.size());
   ASSERT_GE(fd, 0);
-  const unsigned kRounds = rounds(300);
+  constexpr unsigned kRounds = 300;
   const pid_t child = fork();
   if (child == 0) {
     View view(fd, memory.size());
-    Counters(view.data(), view.size()).increment(kRounds);
+    Counters(view.data(), view.size()).increment([](uint64_t done) { return done < kRounds; });
     _exit(::testing::Test::HasFailure() ? 1 : 0);
   }
-  counters.increment(kRounds);
+  counters.increment([](uint64_t done) { return done < kRounds; });
   int status = -1;
   waitpid(child, &status, 0);
   EXPECT_TRUE(exited_well(status)) << status;
