@@ -88,6 +88,8 @@ class HostMemory {
   /// Fills absent pages with a copy of `source`, and wakes. `tracked`: write-protected.
   [[nodiscard]] virtual int copy_in(std::byte* address, const std::byte* source, std::size_t bytes,
                                     bool tracked, std::size_t* copied) noexcept = 0;
+  /// Copies a page that should be in RAM, without ever waiting for a fault: -EIO where it is not there.
+  [[nodiscard]] virtual int peek(const std::byte* address, std::byte* to) noexcept = 0;
   /// The runtime's own store to memory that no fault of which reaches the sink.
   virtual void store(std::byte* address, std::span<const std::byte> bytes) noexcept = 0;
   /// Fills absent pages with zeros, and wakes.

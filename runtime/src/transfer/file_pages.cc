@@ -30,8 +30,8 @@ std::size_t offset_of(Core& core, const FileSource& source, std::size_t page) {
   return source.offset_of(core.table.address(page));
 }
 
-/// The page's bytes, where the CPU can read them: in place, or (VRAM) in `room`. Null: nowhere, with
-/// *error 0 where the page has no contents of its own.
+/// A copy of the page's bytes in `room`, made without touching managed memory. Null: none, with *error
+/// 0 where the page has no contents of its own.
 const std::byte* bytes_of(Core& core, std::size_t page, std::byte* room, int* error) {
   *error = 0;
   std::byte* address = core.table.address(page);
@@ -39,11 +39,15 @@ const std::byte* bytes_of(Core& core, std::size_t page, std::byte* room, int* er
     case PageState::kHost:
     case PageState::kBoth: {
       std::uint8_t present = 1;
-      const bool gone = core.full_level() &&
-                        core.host->scan_present(address, {&present, 1}) == 0 && present == 0;
-      return gone ? nullptr : address;
+      // Dropped by a system call that the runtime does not see: it holds the file's bytes again.
+      if (core.full_level() && core.host->scan_present(address, {&present, 1}) == 0 && present == 0) {
+        return nullptr;
+      }
+      [[fallthrough]];
     }
-    case PageState::kNative: return address;
+    case PageState::kNative:
+      *error = core.host->peek(address, room);
+      return *error == 0 ? room : nullptr;
     case PageState::kDevice: {
       const std::uint32_t frame = core.table.frame(page / kPagesPerChunk);
       const CopyOp op{VramFrames::offset(frame) + page % kPagesPerChunk * kPageBytes, room,
@@ -101,9 +105,7 @@ int store_to_file(Core& core, const FileSource& source, PageRange range,
     if (now != nullptr) {
       error = source.read(at, {file, bytes});
       if (error == 0 && std::memcmp(file, now, bytes) != 0) {
-        // A copy first: the program may be storing to the page at this moment.
-        std::memcpy(file, now, bytes);
-        error = source.write(at, {file, bytes});
+        error = source.write(at, {now, bytes});
         if (error == 0) ++*written;
       }
     }

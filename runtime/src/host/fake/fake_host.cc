@@ -157,6 +157,14 @@ int FakeHost::copy_in(std::byte* address, const std::byte* source, std::size_t b
   return 0;
 }
 
+int FakeHost::peek(const std::byte* address, std::byte* to) noexcept {
+  const std::lock_guard guard(mutex_);
+  auto* page = const_cast<std::byte*>(address);
+  if (info_.level == HostLevel::kFull && (flags(page) & kPresent) == 0) return -EIO;
+  std::memcpy(to, address, kPageBytes);
+  return 0;
+}
+
 void FakeHost::store(std::byte* address, std::span<const std::byte> bytes) noexcept {
   const std::lock_guard guard(mutex_);
   each_page(address, bytes.size(), [&](std::byte* page) { flags(page) |= kPresent; });

@@ -44,6 +44,7 @@ class FakeHost final : public HostMemory {
                            std::size_t* moved) noexcept override;
   [[nodiscard]] int copy_in(std::byte* address, const std::byte* source, std::size_t bytes,
                             bool tracked, std::size_t* copied) noexcept override;
+  [[nodiscard]] int peek(const std::byte* address, std::byte* to) noexcept override;
   void store(std::byte* address, std::span<const std::byte> bytes) noexcept override;
   [[nodiscard]] int zero_in(std::byte* address, std::size_t bytes, bool write) noexcept override;
   [[nodiscard]] int poison(std::byte* address, std::size_t bytes) noexcept override;
