@@ -59,7 +59,8 @@ static int queue_run(struct godwit_job *job)
 	unsigned int i;
 	int ret;
 
-	ret = godwit_sync_wait(job);
+	/* A job that waits for nothing would begin without having looked. */
+	ret = READ_ONCE(job->queue->stopped) ?: godwit_sync_wait(job);
 	if (ret) {
 		job->results[0].status = ret;
 		return ret;
@@ -201,6 +202,7 @@ static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 void godwit_queue_stop(struct godwit_client *client, int error)
 {
 	struct godwit_queue *queue;
+	struct godwit_job *job;
 
 	mutex_lock(&client->lock);
 	queue = client->queue;
@@ -211,6 +213,9 @@ void godwit_queue_stop(struct godwit_client *client, int error)
 		wake_up_all(&queue->wake);
 		kthread_stop(queue->thread);
 		queue->thread = NULL;
+		/* A thread that is stopped before it ran for the first time never does. */
+		while ((job = queue_next(queue)))
+			queue_play(queue, job);
 	}
 	mutex_unlock(&client->lock);
 }

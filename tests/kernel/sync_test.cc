@@ -179,6 +179,21 @@ TEST_F(Sync, ClosingEndsAJobThatWaits) {
   EXPECT_EQ(mine.status(), -ECANCELED);
 }
 
+TEST_F(Sync, ClosingAtOnceEndsEveryJob) {
+  // Often before the thread of the new queue has run at all.
+  for (int round = 0; round < 200; ++round) {
+    const Syncobj mine(gpu_);
+    {
+      Device other;
+      const Syncobj theirs(other, mine), never(other);
+      ASSERT_EQ(submit(other, {op::nop()}, 0, {never.in()}).error, 0);
+      ASSERT_EQ(submit(other, {op::nop()}, 0, {theirs.out()}).error, 0);
+    }
+    ASSERT_EQ(mine.wait(20000, 0, kSubmit), 0) << "round " << round;
+    ASSERT_EQ(mine.status(), -ECANCELED) << "round " << round;
+  }
+}
+
 TEST_F(Sync, BadSyncsAreRefusedAndNothingIsQueued) {
   const Syncobj good(gpu_);
   Memory memory(kPage);
