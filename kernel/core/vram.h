@@ -81,6 +81,7 @@ unsigned int godwit_vram_live(struct godwit_vram *vram, unsigned long block,
 			      const struct godwit_client *client, bool held,
 			      unsigned long *frames);
 
+void godwit_vram_set_hold_locked(struct godwit_vram *vram, unsigned long frame, u16 hold);
 bool godwit_vram_held(struct godwit_vram *vram, unsigned long frame, unsigned int count);
 bool godwit_vram_pin(struct godwit_vram *vram, unsigned long frame, u32 *generation);
 void godwit_vram_unpin(struct godwit_vram *vram, unsigned long frame, u32 generation);

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Spans
+ *
+ * Overview: a step of a migration, at most 2 MiB within one leaf: what was seen there before
+ * (godwit_span_look()), and what became of each page (godwit_span_report()). What is between
+ * the two is in run.c and home.c.
+ *
+ * What is seen may be wrong by the time it is used; it decides how much room to make and what
+ * reasons to give, never what is safe.
+ *
+ * Locking: a span belongs to the call that allocated it.
+ */
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "chunk.h"
+#include "client.h"
+#include "device.h"
+#include "look.h"
+#include "migrate.h"
+#include "mirror.h"
+#include "pin.h"
+#include "span.h"
+
+/**
+ * godwit_span_free() - free a span.
+ * @span: may be NULL.
+ */
+void godwit_span_free(struct godwit_span *span)
+{
+	if (!span)
+		return;
+	godwit_batch_free(span->batch);
+	kvfree(span->pfns);
+	kfree(span);
+}
+
+/**
+ * godwit_span_alloc() - make a span.
+ * @mirror: whose addresses.
+ * @move: the migration that it is a step of.
+ */
+struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move)
+{
+	struct godwit_span *span = kzalloc_obj(*span);
+
+	if (!span)
+		return NULL;
+	span->mirror = mirror;
+	span->move = move;
+	span->batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
+	span->pfns = kvcalloc(GODWIT_BATCH_PAGES, sizeof(*span->pfns), GFP_KERNEL);
+	if (span->batch && span->pfns)
+		return span;
+	godwit_span_free(span);
+	return NULL;
+}
+
+static enum godwit_seen span_classify_vram(struct godwit_span *span, struct page *page)
+{
+	struct godwit_device *gdev = godwit_page_device(page);
+	bool here = gdev == span->mirror->gdev;
+
+	/* It is to leave its VRAM. */
+	if ((!here || !span->move->to_vram) &&
+	    godwit_vram_held(&gdev->vram, godwit_page_frame(page), 1))
+		return GODWIT_SEEN_HELD;
+	return here ? GODWIT_SEEN_VRAM : GODWIT_SEEN_PEER;
+}
+
+static enum godwit_seen span_classify(struct godwit_span *span, unsigned long pfn)
+{
+	struct page *page;
+
+	if (pfn & HMM_PFN_ERROR)
+		return GODWIT_SEEN_ERROR;
+	if (!(pfn & HMM_PFN_VALID))
+		return GODWIT_SEEN_NOTHING;
+	page = hmm_pfn_to_page(pfn);
+	if (godwit_page_is_zero(page))
+		return GODWIT_SEEN_ZERO;
+	if (is_zone_device_page(page)) {
+		if (!godwit_is_vram(page))
+			return GODWIT_SEEN_ERROR;
+		return span_classify_vram(span, page);
+	}
+	return folio_test_anon(page_folio(page)) ? GODWIT_SEEN_ANON : GODWIT_SEEN_FILE;
+}
+
+/* Is there anything for step 3 to do about a page, and does it need a frame? */
+static void span_plan(struct godwit_span *span, enum godwit_seen seen)
+{
+	const struct godwit_move *move = span->move;
+	bool skip_empty = move->flags & GODWIT_MIGRATE_SKIP_EMPTY;
+
+	switch (seen) {
+	case GODWIT_SEEN_ANON:
+		span->work |= move->to_vram;
+		span->want += move->to_vram;
+		break;
+	case GODWIT_SEEN_ZERO:
+	case GODWIT_SEEN_NOTHING:
+		span->work |= move->to_vram;
+		span->want += move->to_vram && !skip_empty;
+		break;
+	case GODWIT_SEEN_VRAM:
+		span->work |= !move->to_vram;
+		break;
+	case GODWIT_SEEN_PEER:
+		span->work |= move->to_vram || !move->only;
+		span->want += move->to_vram;
+		span->peers = true;
+		break;
+	default:
+		break;
+	}
+}
+
+/**
+ * godwit_span_look() - see what is there, and plan what to do about it.
+ * @span: &godwit_span.start and @end are set; the batch is reset.
+ *
+ * Return: as godwit_look(); no lock is held.
+ */
+int godwit_span_look(struct godwit_span *span)
+{
+	struct godwit_look look = {
+		.start = span->start,
+		.end = span->end,
+		.pfns = span->pfns,
+	};
+	unsigned int count = (span->end - span->start) >> PAGE_SHIFT, i;
+	int ret;
+
+	span->work = false;
+	span->peers = false;
+	span->want = 0;
+	look.chunk = godwit_chunk_get(span->mirror, span->start);
+	if (IS_ERR(look.chunk))
+		return PTR_ERR(look.chunk);
+	ret = godwit_look(&look);
+	if (ret)
+		return ret;
+	bitmap_zero(span->pinned, GODWIT_BATCH_PAGES);
+	if (span->move->to_vram)
+		godwit_pin_in_system(span->mirror, span->start, span->end, span->pinned);
+	for (i = 0; i < count; i++) {
+		span->batch->seen[i] = test_bit(i, span->pinned) ?
+				       GODWIT_SEEN_HELD : span_classify(span, span->pfns[i]);
+		span_plan(span, span->batch->seen[i]);
+	}
+	mutex_unlock(&look.chunk->lock);
+	return 0;
+}
+
+/**
+ * godwit_span_report() - count what became of each page, and tell the caller.
+ * @span: all its pages have moved or stayed.
+ *
+ * Return: -EFAULT where &godwit_move.reasons cannot be written.
+ */
+int godwit_span_report(struct godwit_span *span)
+{
+	unsigned int count = (span->end - span->start) >> PAGE_SHIFT, i;
+	struct godwit_move *move = span->move;
+	struct godwit_batch *batch = span->batch;
+	unsigned long stayed = 0;
+
+	for (i = 0; i < count; i++) {
+		unsigned int outcome = godwit_outcome(batch->seen[i], batch->reached[i],
+						      move->to_vram);
+
+		if (test_bit(i, span->holes) && outcome != GODWIT_OUTCOME_MOVED)
+			outcome = GODWIT_STAY_HOLE;
+		if (outcome == GODWIT_OUTCOME_MOVED) {
+			move->moved++;
+			outcome = GODWIT_STAY_NONE;
+		} else if (outcome == GODWIT_OUTCOME_ALREADY) {
+			move->already++;
+			outcome = GODWIT_STAY_NONE;
+		} else {
+			move->stayed[outcome]++;
+			stayed++;
+		}
+		/* What was seen is no longer needed. */
+		batch->seen[i] = outcome;
+	}
+	godwit_stat_add(span->mirror->gdev, span->mirror->client, GODWIT_STAT_PAGES_STAYED, stayed);
+	if (move->reasons) {
+		if (copy_to_user(move->reasons, batch->seen, count))
+			return -EFAULT;
+		move->reasons += count;
+	}
+	return 0;
+}
