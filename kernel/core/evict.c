@@ -205,6 +205,7 @@ static int evict_range(struct godwit_client *client, struct drm_godwit_evict *ar
 	struct godwit_move move = {
 		.cause = GODWIT_CAUSE_REQUEST,
 		.only = gdev,
+		.patience = GODWIT_MOVE_PATIENCE,
 	};
 	struct godwit_mirror *mirror;
 	int ret, i;

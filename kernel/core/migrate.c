@@ -16,6 +16,7 @@
  * Locking: mmap_lock for reading, a span at a time. No lock of ours is held across a step.
  */
 #include <linux/dax.h>
+#include <linux/delay.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -37,6 +38,8 @@
 #include "run.h"
 #include "span.h"
 #include "trace.h"
+
+#define MIGRATE_PAUSE_US	100
 
 /**
  * godwit_migrate_check_range() - is this a page range of user space?
@@ -151,6 +154,19 @@ static int migrate_fetch(struct godwit_span *span)
 	return ret ?: godwit_span_look(span);
 }
 
+static int migrate_try(struct godwit_span *span)
+{
+	int ret;
+
+	ret = godwit_span_look(span);
+	if (!ret && span->peers && span->move->to_vram)
+		ret = migrate_fetch(span);
+	if (ret)
+		return ret;
+	/* Also where there is no work: it tells holes from memory that cannot move. */
+	return span->move->to_vram ? migrate_vram(span) : migrate_home(span);
+}
+
 static int migrate_span(struct godwit_span *span)
 {
 	struct godwit_move *move = span->move;
@@ -160,13 +176,16 @@ static int migrate_span(struct godwit_span *span)
 
 	godwit_batch_reset(span->batch);
 	bitmap_zero(span->holes, GODWIT_BATCH_PAGES);
-	ret = godwit_span_look(span);
-	if (!ret && span->peers && move->to_vram)
-		ret = migrate_fetch(span);
-	if (ret)
-		return ret;
-	/* Also where there is no work: it tells holes from memory that cannot move. */
-	ret = move->to_vram ? migrate_vram(span) : migrate_home(span);
+	bitmap_zero(span->moved, GODWIT_BATCH_PAGES);
+	ret = migrate_try(span);
+	while (!ret && move->patience && godwit_span_busy(span) && !signal_pending(current)) {
+		u64 since = ktime_get_ns();
+
+		usleep_range(MIGRATE_PAUSE_US, 2 * MIGRATE_PAUSE_US);
+		godwit_span_again(span);
+		ret = migrate_try(span);
+		move->patience -= min(move->patience, ktime_get_ns() - since);
+	}
 	if (!ret)
 		ret = godwit_span_report(span);
 	trace_godwit_migrate(mirror, move->cause, span->start, span->end - span->start,
@@ -250,6 +269,7 @@ int godwit_migrate_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 		.cause = GODWIT_CAUSE_PREFETCH,
 		.to_vram = args->to == GODWIT_PLACE_VRAM,
 		.flags = args->flags,
+		.patience = GODWIT_MOVE_PATIENCE,
 		.reasons = u64_to_user_ptr(args->reasons),
 	};
 	struct godwit_mirror *mirror;

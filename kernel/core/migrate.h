@@ -2,6 +2,7 @@
 #ifndef _GODWIT_MIGRATE_H_
 #define _GODWIT_MIGRATE_H_
 
+#include <linux/time64.h>
 #include <linux/types.h>
 
 #include <drm/godwit_drm.h>
@@ -10,6 +11,9 @@ struct drm_device;
 struct drm_file;
 struct godwit_device;
 struct godwit_mirror;
+
+/* &godwit_move.patience of who asked for a range. A fault is served in place at once. */
+#define GODWIT_MOVE_PATIENCE	(10 * NSEC_PER_MSEC)
 
 /**
  * struct godwit_move - a migration of a range.
@@ -23,6 +27,12 @@ struct godwit_move {
 	enum drm_godwit_cause cause;
 	/** @only: to RAM: only pages of this device, or NULL for all of ours. */
 	struct godwit_device *only;
+	/**
+	 * @patience: ns that may be spent in all on trying pages again that were busy. Most are
+	 * so for microseconds: reclaim or compaction looks at them, or another processor has
+	 * them in a list of its own.
+	 */
+	u64 patience;
 	/** @reasons: NULL, or where to store an &enum drm_godwit_stay for each page. */
 	u8 __user *reasons;
 	/** @moved: out, pages. */

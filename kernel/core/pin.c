@@ -306,7 +306,11 @@ static int pin_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
 
 static int pin_move(struct godwit_mirror *mirror, unsigned long start, unsigned long end)
 {
-	struct godwit_move move = { .cause = GODWIT_CAUSE_PIN, .to_vram = true };
+	struct godwit_move move = {
+		.cause = GODWIT_CAUSE_PIN,
+		.to_vram = true,
+		.patience = GODWIT_MOVE_PATIENCE,
+	};
 	int ret = godwit_migrate_range(mirror, start, end, &move);
 
 	if (ret)

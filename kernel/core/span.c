@@ -58,6 +58,11 @@ struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwi
 	return NULL;
 }
 
+static unsigned int span_pages(const struct godwit_span *span)
+{
+	return (span->end - span->start) >> PAGE_SHIFT;
+}
+
 static enum godwit_seen span_classify_vram(struct godwit_span *span, struct page *page)
 {
 	struct godwit_device *gdev = godwit_page_device(page);
@@ -131,7 +136,7 @@ int godwit_span_look(struct godwit_span *span)
 		.end = span->end,
 		.pfns = span->pfns,
 	};
-	unsigned int count = (span->end - span->start) >> PAGE_SHIFT, i;
+	unsigned int count = span_pages(span), i;
 	int ret;
 
 	span->work = false;
@@ -155,6 +160,46 @@ int godwit_span_look(struct godwit_span *span)
 	return 0;
 }
 
+static unsigned int span_outcome(const struct godwit_span *span, unsigned int i)
+{
+	const struct godwit_batch *batch = span->batch;
+	unsigned int outcome = godwit_outcome(batch->seen[i], batch->reached[i],
+					      span->move->to_vram);
+
+	if (outcome == GODWIT_OUTCOME_MOVED || test_bit(i, span->moved))
+		return GODWIT_OUTCOME_MOVED;
+	return test_bit(i, span->holes) ? GODWIT_STAY_HOLE : outcome;
+}
+
+/**
+ * godwit_span_busy() - is there a page that could move, were it not for somebody else?
+ * @span: a span after a try.
+ */
+bool godwit_span_busy(const struct godwit_span *span)
+{
+	unsigned int count = span_pages(span), i;
+
+	for (i = 0; i < count; i++)
+		if (span_outcome(span, i) == GODWIT_STAY_BUSY)
+			return true;
+	return false;
+}
+
+/**
+ * godwit_span_again() - make ready for another try.
+ * @span: a span after a try.
+ */
+void godwit_span_again(struct godwit_span *span)
+{
+	unsigned int count = span_pages(span), i;
+
+	for (i = 0; i < count; i++)
+		if (span->batch->reached[i] == GODWIT_REACHED_MOVED)
+			__set_bit(i, span->moved);
+	godwit_batch_reset(span->batch);
+	bitmap_zero(span->holes, GODWIT_BATCH_PAGES);
+}
+
 /**
  * godwit_span_report() - count what became of each page, and tell the caller.
  * @span: all its pages have moved or stayed.
@@ -163,17 +208,14 @@ int godwit_span_look(struct godwit_span *span)
  */
 int godwit_span_report(struct godwit_span *span)
 {
-	unsigned int count = (span->end - span->start) >> PAGE_SHIFT, i;
+	unsigned int count = span_pages(span), i;
 	struct godwit_move *move = span->move;
 	struct godwit_batch *batch = span->batch;
 	unsigned long stayed = 0;
 
 	for (i = 0; i < count; i++) {
-		unsigned int outcome = godwit_outcome(batch->seen[i], batch->reached[i],
-						      move->to_vram);
+		unsigned int outcome = span_outcome(span, i);
 
-		if (test_bit(i, span->holes) && outcome != GODWIT_OUTCOME_MOVED)
-			outcome = GODWIT_STAY_HOLE;
 		if (outcome == GODWIT_OUTCOME_MOVED) {
 			move->moved++;
 			outcome = GODWIT_STAY_NONE;

@@ -27,6 +27,8 @@ struct godwit_span {
 	struct godwit_batch *batch;
 	/** @pfns: as &godwit_look.pfns. */
 	unsigned long *pfns;
+	/** @moved: bit i: moved in an earlier try. */
+	DECLARE_BITMAP(moved, GODWIT_BATCH_PAGES);
 	/** @holes: bit i: no memory there, whatever else was seen. */
 	DECLARE_BITMAP(holes, GODWIT_BATCH_PAGES);
 	/** @pinned: bit i: pinned in RAM, by PIN. */
@@ -44,6 +46,8 @@ struct godwit_span {
 struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move);
 void godwit_span_free(struct godwit_span *span);
 int godwit_span_look(struct godwit_span *span);
+bool godwit_span_busy(const struct godwit_span *span);
+void godwit_span_again(struct godwit_span *span);
 int godwit_span_report(struct godwit_span *span);
 
 /* What was seen at [@start, @end) is @seen after all. */

@@ -135,6 +135,12 @@ drm_godwit_migrate Device::migrate(const void* addr, size_t length, uint32_t to,
   uint64_t accounted = args.moved + args.already;
   for (const uint64_t stayed : args.stayed) accounted += stayed;
   EXPECT_EQ(accounted, length / kPage) << "pages without an outcome";
+  // What a test expects to move says by this why it did not.
+  for (size_t reason = 0; reason < GODWIT_STAY_SLOTS; ++reason) {
+    if (args.stayed[reason] == 0) continue;
+    std::printf("%llu pages stayed for reason %zu\n",
+                static_cast<unsigned long long>(args.stayed[reason]), reason);
+  }
   return args;
 }
 
@@ -324,7 +330,10 @@ int write_file(const std::string& path, const std::string& text) {
 uint64_t wait_for_free(const Device& device, uint64_t bytes) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
   uint64_t free = device.info().vram_free;
-  while (free < bytes && std::chrono::steady_clock::now() < deadline) {
+  for (int round = 1; free < bytes && std::chrono::steady_clock::now() < deadline; ++round) {
+    // A page of coherent VRAM can be in another processor's list of pages to put on an LRU, or
+    // to take the mlock off. Compaction begins by emptying these.
+    if (round % 100 == 0) write_file("/proc/sys/vm/compact_memory", "1");
     std::this_thread::sleep_for(std::chrono::milliseconds(5));
     free = device.info().vram_free;
   }

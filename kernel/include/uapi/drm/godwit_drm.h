@@ -339,7 +339,7 @@ enum drm_godwit_stay {
  *
  * Moves what can be moved, page by page, and counts what stayed. Returns 0 also where no page
  * moved: the counters say so. @moved + @already + the sum of @stayed is the number of pages in
- * the range, unless the call failed.
+ * the range, unless the call failed. Pages that are busy are tried again, for 10 ms in all.
  *
  * Errors: EOPNOTSUPP, the device has no GODWIT_CAP_MIGRATE and @to is VRAM. EINTR.
  */
