@@ -143,7 +143,10 @@ TEST_P(Injected, EvictionReportsAndLosesNothing) {
     failed += result != 0;
     EXPECT_BYTES(memory.data(), memory.size(), 100 + round);
   }
-  EXPECT_GT(stayed + static_cast<size_t>(failed), 0u) << "no failure was injected where it matters";
+  // What an eviction takes comes from the page allocator.
+  if (std::string(GetParam().what) == "fail_page_alloc") {
+    EXPECT_GT(stayed + static_cast<size_t>(failed), 0u) << "no failure was injected where it matters";
+  }
 }
 
 // A CPU that finds no RAM to bring a page home to tries again (the kernel's answer to VM_FAULT_OOM): the program sees the
@@ -167,9 +170,9 @@ TEST_P(Injected, OtherCallsReportAndLoseNothing) {
   fill(memory.data(), memory.size(), 300);
   gpu_.to_vram(memory.data(), memory.size());
   for (int round = 0; round < 60; ++round) {
-    Failing failing(GetParam().what, GetParam().one_in);
     Device other;
-    if (other.fd() < 0) continue;
+    ASSERT_GE(other.fd(), 0);
+    Failing failing(GetParam().what, GetParam().one_in);
     drm_godwit_attach attach = {};
     attach.client_version = GODWIT_UAPI_VERSION;
     int result = other.call(DRM_IOCTL_GODWIT_ATTACH, &attach);
