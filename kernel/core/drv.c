@@ -106,14 +106,16 @@ static int drv_check_tail(unsigned int cmd, unsigned long arg)
 }
 
 /*
- * Calls that wait for jobs hold the device only for as long as they use it: what drm_dev_enter()
- * holds is held against all DRM devices.
+ * Calls that wait hold the device only for as long as they use it: what drm_dev_enter() holds is
+ * held against all DRM devices. These are the ones that wait for jobs, and DRM's own, which wait
+ * for syncobjs; what reaches us through those (objects) looks itself whether the device is there.
  */
 static bool drv_enters(unsigned int cmd)
 {
 	unsigned int nr = DRM_IOCTL_NR(cmd);
 
-	return nr != DRM_COMMAND_BASE + DRM_GODWIT_EXECUTE &&
+	return nr >= DRM_COMMAND_BASE && nr < DRM_COMMAND_END &&
+	       nr != DRM_COMMAND_BASE + DRM_GODWIT_EXECUTE &&
 	       nr != DRM_COMMAND_BASE + DRM_GODWIT_WAIT;
 }
 

@@ -6,7 +6,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <string>
+#include <thread>
 
 #include "tests/kernel/jobs.h"
 
@@ -192,6 +195,25 @@ TEST_F(Sync, ClosingAtOnceEndsEveryJob) {
     ASSERT_EQ(mine.wait(20000, 0, kSubmit), 0) << "round " << round;
     ASSERT_EQ(mine.status(), -ECANCELED) << "round " << round;
   }
+}
+
+TEST_F(Sync, AWaitDoesNotKeepTheDeviceFromLeaving) {
+  SoftDevice soft("private:16M");
+  const Device leaving(soft.index());
+  const Syncobj mine(gpu_), theirs(leaving, mine);
+  std::atomic<int> task = 0, result = 1;
+  std::thread waiter([&] {
+    task = gettid();
+    result = theirs.wait(60000, 0, kSubmit);
+  });
+  while (task == 0) std::this_thread::yield();
+  const std::string stat = "/proc/self/task/" + std::to_string(task) + "/stat";
+  while (read_file(stat).find(") S ") == std::string::npos) std::this_thread::yield();
+  soft.remove();
+  EXPECT_EQ(result, 1) << "the device left when the wait had ended";
+  EXPECT_EQ(mine.signal(), 0);
+  waiter.join();
+  EXPECT_EQ(result, 0);
 }
 
 TEST_F(Sync, BadSyncsAreRefusedAndNothingIsQueued) {
