@@ -20,12 +20,13 @@
  * budget is kept page by page. A handle works in the address space that it was
  * made in.
  *
+ * How a new pin takes hold of its pages is in grip.c.
+ *
  * Locking: &godwit_mirror.pin_lock protects the list and the pages of each pin;
  * a spinlock inside &godwit_chunk.lock and folio locks; &godwit_vram.lock inside
  * it. Nothing is allocated or waited for under it.
  */
 #include <linux/bitmap.h>
-#include <linux/hmm.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -38,7 +39,7 @@
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
-#include "look.h"
+#include "grip.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "pin.h"
@@ -46,43 +47,6 @@
 /* Of one mirror. Each is looked at when memory is unmapped. */
 #define PIN_MAX			1024
 #define PIN_LENGTH_MAX		(64ULL * SZ_1G)
-/* How often to bring pages back that left again before they were held. */
-#define PIN_ROUNDS		3
-
-/**
- * struct godwit_pin_page - what holds one page.
- *
- * @page: in RAM: the page that is pinned, or NULL.
- * @frame: in VRAM: the frame, or GODWIT_NO_FRAME.
- * @generation: of @frame.
- */
-struct godwit_pin_page {
-	union {
-		struct page *page;
-		unsigned long frame;
-	};
-	u32 generation;
-};
-
-/**
- * struct godwit_pin - a range that is held.
- */
-struct godwit_pin {
-	/** @link: in &godwit_mirror.pins. */
-	struct list_head link;
-	/** @handle: names it to user space. */
-	u32 handle;
-	/** @in_vram: where. */
-	bool in_vram;
-	/** @start: first address. */
-	unsigned long start;
-	/** @end: address after the last one. */
-	unsigned long end;
-	/** @charged: pages that count against a limit. */
-	unsigned long charged;
-	/** @pages: one a page of the range. */
-	struct godwit_pin_page *pages;
-};
 
 /**
  * godwit_pin_charge() - count frames against max_pinned.
@@ -264,128 +228,6 @@ void godwit_pin_remove_all(struct godwit_mirror *mirror)
 	INIT_LIST_HEAD(&mirror->pins);
 }
 
-/* Brings the pages to RAM and pins them there. */
-static int pin_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
-{
-	unsigned long count = (pin->end - pin->start) >> PAGE_SHIFT, done = 0, i;
-	unsigned int flags = FOLL_LONGTERM | FOLL_WRITE;
-	struct page **pages;
-	int ret = 0;
-
-	pages = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*pages), GFP_KERNEL);
-	if (!pages)
-		return -ENOMEM;
-	while (done < count && !ret) {
-		int got = pin_user_pages_fast(pin->start + done * PAGE_SIZE,
-					      min(count - done, GODWIT_LEAF_ENTRIES), flags,
-					      pages);
-
-		if (got == -EFAULT && (flags & FOLL_WRITE)) {
-			/* What may only be read is pinned for that. */
-			flags &= ~FOLL_WRITE;
-			continue;
-		}
-		flags |= FOLL_WRITE;
-		if (got <= 0) {
-			ret = got ?: -EFAULT;
-			break;
-		}
-		spin_lock(&mirror->pin_lock);
-		for (i = 0; i < got; i++)
-			pin->pages[done + i].page = pages[i];
-		spin_unlock(&mirror->pin_lock);
-		done += got;
-		if (signal_pending(current) && done < count)
-			ret = -EINTR;
-		cond_resched();
-	}
-	kvfree(pages);
-	/* The kernel says it of pages that it cannot bring to where they may be pinned. */
-	return ret == -EAGAIN ? -EBUSY : ret;
-}
-
-static int pin_move(struct godwit_mirror *mirror, unsigned long start, unsigned long end)
-{
-	struct godwit_move move = {
-		.cause = GODWIT_CAUSE_PIN,
-		.to_vram = true,
-		.patience = GODWIT_MOVE_PATIENCE,
-	};
-	int ret = godwit_migrate_range(mirror, start, end, &move);
-
-	if (ret)
-		return ret;
-	if (move.stayed[GODWIT_STAY_HOLE])
-		return -EFAULT;
-	return move.moved + move.already == (end - start) >> PAGE_SHIFT ? 0 : -EBUSY;
-}
-
-/* Holds the pages of a leaf in VRAM, where all of them are there: -EAGAIN otherwise. */
-static int pin_hold(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long start,
-		    unsigned long end, unsigned long *pfns)
-{
-	struct godwit_look look = { .start = start, .end = end, .pfns = pfns };
-	struct godwit_pin_page *pages = &pin->pages[(start - pin->start) >> PAGE_SHIFT];
-	unsigned int i, count = (end - start) >> PAGE_SHIFT;
-	int ret;
-
-	look.chunk = godwit_chunk_get(mirror, start);
-	if (IS_ERR(look.chunk))
-		return PTR_ERR(look.chunk);
-	ret = godwit_look(&look);
-	if (ret)
-		return ret;
-	for (i = 0; i < count && !ret; i++) {
-		struct page *page;
-
-		if ((pfns[i] & HMM_PFN_ERROR) || !(pfns[i] & HMM_PFN_VALID)) {
-			ret = -EAGAIN;
-			break;
-		}
-		page = hmm_pfn_to_page(pfns[i]);
-		if (!godwit_is_vram(page) || godwit_page_device(page) != mirror->gdev)
-			ret = -EAGAIN;
-	}
-	spin_lock(&mirror->pin_lock);
-	for (i = 0; i < count && !ret; i++) {
-		unsigned long frame = godwit_page_frame(hmm_pfn_to_page(pfns[i]));
-
-		if (godwit_vram_pin(&mirror->gdev->vram, frame, &pages[i].generation))
-			pages[i].frame = frame;
-		else
-			ret = -EBUSY;
-	}
-	spin_unlock(&mirror->pin_lock);
-	mutex_unlock(&look.chunk->lock);
-	return ret;
-}
-
-static int pin_vram(struct godwit_mirror *mirror, struct godwit_pin *pin)
-{
-	unsigned long pos, next, *pfns;
-	unsigned int round;
-	int ret;
-
-	pfns = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*pfns), GFP_KERNEL);
-	if (!pfns)
-		return -ENOMEM;
-	ret = pin_move(mirror, pin->start, pin->end);
-	for (pos = pin->start; pos < pin->end && !ret; pos = next) {
-		next = godwit_span_end(pos, pin->end, GODWIT_LEAF_SIZE);
-		for (round = 0; round < PIN_ROUNDS; round++) {
-			ret = pin_hold(mirror, pin, pos, next, pfns);
-			if (ret != -EAGAIN)
-				break;
-			ret = pin_move(mirror, pos, next) ?: -EBUSY;
-			if (ret != -EBUSY)
-				break;
-		}
-		cond_resched();
-	}
-	kvfree(pfns);
-	return ret;
-}
-
 static struct godwit_pin *pin_alloc(struct godwit_mirror *mirror,
 				    const struct drm_godwit_pin *args)
 {
@@ -468,7 +310,7 @@ static int pin_range(struct godwit_mirror *mirror, struct drm_godwit_pin *args)
 		pin_destroy(mirror, pin);
 		return ret;
 	}
-	ret = pin->in_vram ? pin_vram(mirror, pin) : pin_system(mirror, pin);
+	ret = pin->in_vram ? godwit_grip_vram(mirror, pin) : godwit_grip_system(mirror, pin);
 	if (!ret) {
 		args->handle = pin_name(mirror, pin);
 		return 0;

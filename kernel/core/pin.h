@@ -2,6 +2,7 @@
 #ifndef _GODWIT_PIN_H_
 #define _GODWIT_PIN_H_
 
+#include <linux/list.h>
 #include <linux/types.h>
 
 struct drm_device;
@@ -9,6 +10,42 @@ struct drm_file;
 struct godwit_client;
 struct godwit_device;
 struct godwit_mirror;
+struct page;
+
+/**
+ * struct godwit_pin_page - what holds one page.
+ *
+ * @page: in RAM: the page that is pinned, or NULL.
+ * @frame: in VRAM: the frame, or GODWIT_NO_FRAME.
+ * @generation: of @frame.
+ */
+struct godwit_pin_page {
+	union {
+		struct page *page;
+		unsigned long frame;
+	};
+	u32 generation;
+};
+
+/**
+ * struct godwit_pin - a range that is held.
+ */
+struct godwit_pin {
+	/** @link: in &godwit_mirror.pins. */
+	struct list_head link;
+	/** @handle: names it to user space. */
+	u32 handle;
+	/** @in_vram: where. */
+	bool in_vram;
+	/** @start: first address. */
+	unsigned long start;
+	/** @end: address after the last one. */
+	unsigned long end;
+	/** @charged: pages that count against a limit. */
+	unsigned long charged;
+	/** @pages: one a page of the range. */
+	struct godwit_pin_page *pages;
+};
 
 int godwit_pin_charge(struct godwit_device *gdev, struct godwit_client *client,
 		      unsigned long frames);

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/**
+ * DOC: Taking hold
+ *
+ * Overview: how a new pin (pin.c) gets hold of its pages, wherever they are. The pin is known to
+ * the notifiers already: a page that is unmapped meanwhile is let go of again.
+ *
+ * Locking: &godwit_mirror.pin_lock, inside &godwit_chunk.lock.
+ */
+#include <linux/hmm.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+
+#include "../state/range.h"
+#include "chunk.h"
+#include "device.h"
+#include "grip.h"
+#include "look.h"
+#include "migrate.h"
+#include "mirror.h"
+#include "pin.h"
+
+/* How often to bring pages back that left again before they were held. */
+#define GRIP_ROUNDS	3
+
+/**
+ * godwit_grip_system() - bring the pages of a pin to RAM and pin them there.
+ * @mirror: whose.
+ * @pin: the pin, in the list of the mirror.
+ *
+ * Return: 0; otherwise it may hold some of them.
+ */
+int godwit_grip_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
+{
+	unsigned long count = (pin->end - pin->start) >> PAGE_SHIFT, done = 0, i;
+	unsigned int flags = FOLL_LONGTERM | FOLL_WRITE;
+	struct page **pages;
+	int ret = 0;
+
+	pages = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*pages), GFP_KERNEL);
+	if (!pages)
+		return -ENOMEM;
+	while (done < count && !ret) {
+		int got = pin_user_pages_fast(pin->start + done * PAGE_SIZE,
+					      min(count - done, GODWIT_LEAF_ENTRIES), flags,
+					      pages);
+
+		if (got == -EFAULT && (flags & FOLL_WRITE)) {
+			/* What may only be read is pinned for that. */
+			flags &= ~FOLL_WRITE;
+			continue;
+		}
+		flags |= FOLL_WRITE;
+		if (got <= 0) {
+			ret = got ?: -EFAULT;
+			break;
+		}
+		spin_lock(&mirror->pin_lock);
+		for (i = 0; i < got; i++)
+			pin->pages[done + i].page = pages[i];
+		spin_unlock(&mirror->pin_lock);
+		done += got;
+		if (signal_pending(current) && done < count)
+			ret = -EINTR;
+		cond_resched();
+	}
+	kvfree(pages);
+	/* The kernel says it of pages that it cannot bring to where they may be pinned. */
+	return ret == -EAGAIN ? -EBUSY : ret;
+}
+
+static int grip_move(struct godwit_mirror *mirror, unsigned long start, unsigned long end)
+{
+	struct godwit_move move = {
+		.cause = GODWIT_CAUSE_PIN,
+		.to_vram = true,
+		.patience = GODWIT_MOVE_PATIENCE,
+	};
+	int ret = godwit_migrate_range(mirror, start, end, &move);
+
+	if (ret)
+		return ret;
+	if (move.stayed[GODWIT_STAY_HOLE])
+		return -EFAULT;
+	return move.moved + move.already == (end - start) >> PAGE_SHIFT ? 0 : -EBUSY;
+}
+
+/* Holds the pages of a leaf in VRAM, where all of them are there: -EAGAIN otherwise. */
+static int grip_leaf(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long start,
+		     unsigned long end, unsigned long *pfns)
+{
+	struct godwit_look look = { .start = start, .end = end, .pfns = pfns };
+	struct godwit_pin_page *pages = &pin->pages[(start - pin->start) >> PAGE_SHIFT];
+	unsigned int i, count = (end - start) >> PAGE_SHIFT;
+	int ret;
+
+	look.chunk = godwit_chunk_get(mirror, start);
+	if (IS_ERR(look.chunk))
+		return PTR_ERR(look.chunk);
+	ret = godwit_look(&look);
+	if (ret)
+		return ret;
+	for (i = 0; i < count && !ret; i++) {
+		struct page *page;
+
+		if ((pfns[i] & HMM_PFN_ERROR) || !(pfns[i] & HMM_PFN_VALID)) {
+			ret = -EAGAIN;
+			break;
+		}
+		page = hmm_pfn_to_page(pfns[i]);
+		if (!godwit_is_vram(page) || godwit_page_device(page) != mirror->gdev)
+			ret = -EAGAIN;
+	}
+	spin_lock(&mirror->pin_lock);
+	for (i = 0; i < count && !ret; i++) {
+		unsigned long frame = godwit_page_frame(hmm_pfn_to_page(pfns[i]));
+
+		if (godwit_vram_pin(&mirror->gdev->vram, frame, &pages[i].generation))
+			pages[i].frame = frame;
+		else
+			ret = -EBUSY;
+	}
+	spin_unlock(&mirror->pin_lock);
+	mutex_unlock(&look.chunk->lock);
+	return ret;
+}
+
+/**
+ * godwit_grip_vram() - bring the pages of a pin to VRAM and hold them there.
+ * @mirror: whose.
+ * @pin: the pin, in the list of the mirror.
+ *
+ * Return: as godwit_grip_system().
+ */
+int godwit_grip_vram(struct godwit_mirror *mirror, struct godwit_pin *pin)
+{
+	unsigned long pos, next, *pfns;
+	unsigned int round;
+	int ret;
+
+	pfns = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*pfns), GFP_KERNEL);
+	if (!pfns)
+		return -ENOMEM;
+	ret = grip_move(mirror, pin->start, pin->end);
+	for (pos = pin->start; pos < pin->end && !ret; pos = next) {
+		next = godwit_span_end(pos, pin->end, GODWIT_LEAF_SIZE);
+		for (round = 0; round < GRIP_ROUNDS; round++) {
+			ret = grip_leaf(mirror, pin, pos, next, pfns);
+			if (ret != -EAGAIN)
+				break;
+			ret = grip_move(mirror, pos, next) ?: -EBUSY;
+			if (ret != -EBUSY)
+				break;
+		}
+		cond_resched();
+	}
+	kvfree(pfns);
+	return ret;
+}
