@@ -37,16 +37,6 @@ size_t advised(const Device& device, const void* addr, size_t length) {
   return count;
 }
 
-uint64_t max_pinned(const Device& device) {
-  drm_godwit_limits limits = {};
-  drm_godwit_query query = {};
-  query.what = GODWIT_QUERY_LIMITS;
-  query.size = sizeof(limits);
-  query.data = reinterpret_cast<uintptr_t>(&limits);
-  EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_QUERY, &query), 0);
-  return limits.max_pinned;
-}
-
 using Advise = DeviceTest;
 
 TEST_F(Advise, PinnedPagesStayWhenOthersNeedTheRoom) {
@@ -160,7 +150,7 @@ TEST_F(Advise, ACpuTouchIsServed) {
 }
 
 TEST_F(Advise, MoreThanTheLimitIsRefusedAndChangesNothing) {
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   ASSERT_GT(limit, 0u);
   Memory memory(limit + kPage);
   EXPECT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1), -EDQUOT);
@@ -174,7 +164,7 @@ TEST_F(Advise, MoreThanTheLimitIsRefusedAndChangesNothing) {
 }
 
 TEST_F(Advise, MunmapEndsItAndGivesTheBudgetBack) {
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   for (int round = 0; round < 3; ++round) {
     Memory memory(limit);
     ASSERT_EQ(pin(gpu_, memory), 0) << "round " << round;
@@ -205,7 +195,7 @@ TEST_F(Advise, MremapEndsItAndThePageIsHeldUntilUnset) {
 }
 
 TEST_F(Advise, MremapDoesNotAddUpBeyondTheLimit) {
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   Memory first(limit), second(limit), room(limit);
   fill(first.data(), limit, 11);
   ASSERT_EQ(pin(gpu_, first), 0);

@@ -72,40 +72,8 @@ TEST(Devices, RemovalBringsEveryPageHome) {
 TEST(Devices, RemovalWhileProcessesMigrate) {
   for (int round = 0; round < 3; ++round) {
     SoftDevice soft("private:16M");
-    std::vector<pid_t> children;
-    int started[2];
-    ASSERT_EQ(pipe(started), 0);
-    for (uint64_t seed = 0; seed < 3; ++seed) {
-      const pid_t child = fork();
-      if (child == 0) {
-        Device gpu(soft.index());
-        Memory memory(4 * kHuge, seed % 2 ? Memory::kHugePages : Memory::kAnonymous);
-        fill(memory.data(), memory.size(), seed);
-        drm_godwit_migrate args = {};
-        args.addr = reinterpret_cast<uintptr_t>(memory.data());
-        args.length = memory.size();
-        args.to = GODWIT_PLACE_VRAM;
-        int result = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
-        if (write(started[1], "x", 1) != 1) _exit(2);
-        while (result == 0) {
-          if (differs(memory.data(), memory.size(), seed) != -1) _exit(3);
-          result = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
-        }
-        if (result != -ENODEV) _exit(4);
-        _exit(differs(memory.data(), memory.size(), seed) == -1 ? 0 : 5);
-      }
-      children.push_back(child);
-    }
-    char byte = 0;
-    for (size_t i = 0; i < children.size(); ++i) ASSERT_EQ(read(started[0], &byte, 1), 1);
+    const Migrators migrators(soft.index(), {Memory::kAnonymous, Memory::kHugePages, Memory::kAnonymous});
     soft.remove();
-    for (const pid_t child : children) {
-      int status = -1;
-      waitpid(child, &status, 0);
-      EXPECT_TRUE(exited_well(status)) << status;
-    }
-    close(started[0]);
-    close(started[1]);
   }
 }
 

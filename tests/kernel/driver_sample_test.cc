@@ -27,9 +27,9 @@ class Environment : public ::testing::Environment {
  public:
   void SetUp() override {
     if (access((build_folder() + "/Makefile").c_str(), R_OK) != 0) return;
-    // /modules is the build of godwit.ko, and /godwit the tree.
+    // /modules is the build of godwit.ko; the working folder has the sample at its path in the tree.
     const char* build =
-        "cp -r /godwit/samples/05_driver /tmp/toycard && make -s -C /tmp/toycard GODWIT=/modules modules >/tmp/toycard.log 2>&1";
+        "cp -r samples/05_driver /tmp/toycard && make -s -C /tmp/toycard GODWIT=/modules modules >/tmp/toycard.log 2>&1";
     built = system(build) == 0 && system("insmod /tmp/toycard/toycard.ko") == 0;
     if (!built) ADD_FAILURE() << read_file("/tmp/toycard.log");
   }

@@ -18,16 +18,6 @@ namespace {
 
 constexpr size_t kMiB = size_t{1} << 20;
 
-uint64_t max_pinned(const Device& device) {
-  drm_godwit_limits limits = {};
-  drm_godwit_query query = {};
-  query.what = GODWIT_QUERY_LIMITS;
-  query.size = sizeof(limits);
-  query.data = reinterpret_cast<uintptr_t>(&limits);
-  EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_QUERY, &query), 0);
-  return limits.max_pinned;
-}
-
 int create(const Device& device, size_t size, uint32_t place, uint32_t flags, drm_godwit_gem_create* args) {
   *args = {};
   args->size = size;
@@ -205,7 +195,7 @@ TEST_F(Gem, EvictBringsObjectsToRam) {
 }
 
 TEST_F(Gem, PinnedObjectsStayAndCount) {
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   const size_t vram = gpu_.info().vram_total;
   auto pinned = std::make_unique<Object>(gpu_, limit, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
   fill(pinned->data(), pinned->size(), 9);

@@ -101,12 +101,22 @@ int Device::raw(unsigned long request, void* args) const {
 
 drm_godwit_device_info Device::info() const {
   drm_godwit_device_info info = {};
-  drm_godwit_query query = {};
-  query.what = GODWIT_QUERY_DEVICE;
-  query.size = sizeof(info);
-  query.data = reinterpret_cast<uintptr_t>(&info);
-  EXPECT_EQ(call(DRM_IOCTL_GODWIT_QUERY, &query), 0);
+  query(GODWIT_QUERY_DEVICE, &info, sizeof(info));
   return info;
+}
+
+drm_godwit_limits Device::limits() const {
+  drm_godwit_limits limits = {};
+  query(GODWIT_QUERY_LIMITS, &limits, sizeof(limits));
+  return limits;
+}
+
+void Device::query(uint32_t what, void* answer, uint32_t size) const {
+  drm_godwit_query query = {};
+  query.what = what;
+  query.size = size;
+  query.data = reinterpret_cast<uintptr_t>(answer);
+  EXPECT_EQ(call(DRM_IOCTL_GODWIT_QUERY, &query), 0);
 }
 
 uint64_t Device::stat(drm_godwit_stat which, bool of_device) const {
@@ -225,6 +235,48 @@ Memory::Memory(size_t bytes, int flags, int fd, int protection) : size_(bytes) {
 
 Memory::~Memory() {
   if (data_ != nullptr) munmap(data_, size_);
+}
+
+Migrators::Migrators(int device, const std::vector<Memory::Kind>& kinds) {
+  int started[2];
+  EXPECT_EQ(pipe(started), 0);
+  for (uint64_t seed = 0; seed < kinds.size(); ++seed) {
+    fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) work(device, kinds[seed], seed, started[1]);
+    children_.push_back(child);
+  }
+  // A child that died writes nothing.
+  ::close(started[1]);
+  char byte = 0;
+  for (size_t i = 0; i < children_.size(); ++i) EXPECT_EQ(read(started[0], &byte, 1), 1);
+  ::close(started[0]);
+}
+
+Migrators::~Migrators() {
+  for (const pid_t child : children_) {
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(exited_well(status)) << status;
+  }
+}
+
+void Migrators::work(int device, Memory::Kind kind, uint64_t seed, int started) {
+  Device gpu(device);
+  Memory memory(4 * kHuge, kind);
+  fill(memory.data(), memory.size(), seed);
+  drm_godwit_migrate args = {};
+  args.addr = reinterpret_cast<uintptr_t>(memory.data());
+  args.length = memory.size();
+  args.to = GODWIT_PLACE_VRAM;
+  int result = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+  if (write(started, "x", 1) != 1) _exit(2);
+  while (result == 0) {
+    if (differs(memory.data(), memory.size(), seed) != -1) _exit(3);
+    result = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+  }
+  if (result != -ENODEV) _exit(4);
+  _exit(differs(memory.data(), memory.size(), seed) == -1 ? 0 : 5);
 }
 
 void fill(void* data, size_t bytes, uint64_t seed) {

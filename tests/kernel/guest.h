@@ -37,6 +37,7 @@ class Device {
   }
 
   drm_godwit_device_info info() const;
+  drm_godwit_limits limits() const;
   uint64_t stat(drm_godwit_stat which, bool of_device = false) const;
 
   // Moves a range, and expects the call itself to succeed.
@@ -58,6 +59,7 @@ class Device {
 
  private:
   int raw(unsigned long request, void* args) const;
+  void query(uint32_t what, void* answer, uint32_t size) const;
   int fd_ = -1;
 };
 
@@ -101,6 +103,20 @@ class Memory {
  private:
   uint8_t* data_ = nullptr;
   size_t size_ = 0;
+};
+
+// Processes that migrate memory of theirs and check it, one for each kind, until the device is gone. All have begun when it is
+// made; at the end they must have seen it go (ENODEV), and each byte of theirs right.
+class Migrators {
+ public:
+  Migrators(int device, const std::vector<Memory::Kind>& kinds);
+  ~Migrators();
+  Migrators(const Migrators&) = delete;
+  Migrators& operator=(const Migrators&) = delete;
+
+ private:
+  [[noreturn]] static void work(int device, Memory::Kind kind, uint64_t seed, int started);
+  std::vector<pid_t> children_;
 };
 
 // Fills a range with bytes that depend on the seed and on the offset, and checks them.

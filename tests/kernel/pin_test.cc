@@ -30,16 +30,6 @@ int unpin(const Device& device, uint32_t handle) {
   return device.call(DRM_IOCTL_GODWIT_UNPIN, &args);
 }
 
-uint64_t max_pinned(const Device& device) {
-  drm_godwit_limits limits = {};
-  drm_godwit_query query = {};
-  query.what = GODWIT_QUERY_LIMITS;
-  query.size = sizeof(limits);
-  query.data = reinterpret_cast<uintptr_t>(&limits);
-  EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_QUERY, &query), 0);
-  return limits.max_pinned;
-}
-
 uint64_t max_memlock() {
   rlimit limit = {};
   getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -113,7 +103,7 @@ TEST_F(Pin, AllPagesOrNone) {
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], 0u);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), 0u);
   // Nothing of the budget is gone.
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   Memory all(limit);
   EXPECT_EQ(pin(gpu_, all.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
 }
@@ -130,7 +120,7 @@ TEST_F(Pin, AHoleIsRefused) {
 }
 
 TEST_F(Pin, TheLimitOfVramIsKept) {
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   Memory memory(limit + kPage);
   uint32_t handle = 0, second = 0;
   EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EDQUOT);
@@ -169,7 +159,7 @@ TEST_F(Pin, TheLimitOfLockedMemoryIsKept) {
 }
 
 TEST_F(Pin, MunmapFreesVramAtOnce) {
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   uint32_t handle = 0, again = 0;
   {
     Memory memory(limit);
@@ -195,7 +185,7 @@ TEST_F(Pin, ExitLetsGo) {
     memory.release();
   })));
   // The descriptor was ours: only the end of the address space can have let go.
-  const uint64_t limit = max_pinned(gpu_);
+  const uint64_t limit = gpu_.limits().max_pinned;
   Memory memory(limit);
   uint32_t handle = 0;
   EXPECT_EQ(pin(gpu_, memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);

@@ -3,7 +3,6 @@
 // else may have devices in the meantime.
 #include <fcntl.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -55,42 +54,8 @@ TEST_P(Unload, WithPagesInVramBringsThemHome) {
 }
 
 TEST_P(Unload, WhileProcessesMigrateEndsWithEveryByte) {
-  constexpr uint64_t kProcesses = 3;
-  int started[2];
-  ASSERT_EQ(pipe(started), 0);
-  std::vector<pid_t> children;
-  for (uint64_t seed = 0; seed < kProcesses; ++seed) {
-    fflush(nullptr);
-    const pid_t child = fork();
-    if (child == 0) {
-      Device mine;
-      Memory memory(4 * kHuge, kind());
-      fill(memory.data(), memory.size(), seed);
-      drm_godwit_migrate args = {};
-      args.addr = reinterpret_cast<uintptr_t>(memory.data());
-      args.length = memory.size();
-      args.to = GODWIT_PLACE_VRAM;
-      int result = mine.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
-      if (write(started[1], "x", 1) != 1) _exit(2);
-      while (result == 0) {
-        if (differs(memory.data(), memory.size(), seed) != -1) _exit(3);
-        result = mine.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
-      }
-      if (result != -ENODEV) _exit(4);
-      _exit(differs(memory.data(), memory.size(), seed) == -1 ? 0 : 5);
-    }
-    children.push_back(child);
-  }
-  char byte = 0;
-  for (uint64_t i = 0; i < kProcesses; ++i) ASSERT_EQ(read(started[0], &byte, 1), 1);
+  const Migrators migrators(0, std::vector<Memory::Kind>(3, kind()));
   EXPECT_EQ(unload(), 0);
-  for (const pid_t child : children) {
-    int status = -1;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(exited_well(status)) << status;
-  }
-  close(started[0]);
-  close(started[1]);
 }
 
 INSTANTIATE_TEST_SUITE_P(PageSize, Unload, ::testing::Bool(),

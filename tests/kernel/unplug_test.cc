@@ -34,7 +34,7 @@ TEST(Unplug, EndsJobsAndTellsWhoeverWaits) {
   soft.remove();
   one.join();
   two.join();
-  EXPECT_LT(seconds_since(start), 10);
+  EXPECT_LT(seconds_since(start), 30);
   // A call that began only after the device was gone is told so itself.
   EXPECT_EQ(first.error != 0 ? first.error : first.status, -ENODEV);
   EXPECT_EQ(second.error != 0 ? second.error : second.status, -ENODEV);

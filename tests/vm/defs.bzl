@@ -51,7 +51,8 @@ def godwit_guest_test(
     arguments += ["--reload"] if reload else []
     arguments += ["--module=" + module] if module else []
     arguments += ["--param=%s=%s" % (key, value) for key, value in parameters.items()]
-    arguments += ["--data=$(rootpaths %s)" % label for label in data]
+    # Quoted: one label can have many files.
+    arguments += ["'--data=$(rootpaths %s)'" % label for label in data]
     arguments += ["$(rootpath %s)" % label for label in programs]
     native.sh_test(
         name = name,
