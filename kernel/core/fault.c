@@ -15,7 +15,9 @@
  * would never move.
  *
  * A page that cannot move (pinned, locked, no room, somebody was faster) is mapped where it is,
- * so a fault always ends with an entry or with an error.
+ * so a fault always ends with an entry or with an error. So are the pages around it that were to
+ * move with it and did not: the attempt took all entries of that range, and an access that needs
+ * two of its pages would otherwise lose one by the fault on the other, for ever.
  *
  * Two cases need a CPU's fault first, and get one from godwit_look() with "strangers":
  *
@@ -71,6 +73,10 @@ struct fault_work {
 	bool strangers;
 	/** @moved: pages that were moved. */
 	unsigned long moved;
+	/** @tried_start: first address that was to move, for this fault. */
+	unsigned long tried_start;
+	/** @tried_end: address after the last one. */
+	unsigned long tried_end;
 	/** @pfns: of @look. */
 	unsigned long pfns[GODWIT_LEAF_ENTRIES];
 };
@@ -120,9 +126,13 @@ static bool fault_stays(const struct fault_work *work, unsigned long addr)
 /* Is a page of RAM mapped along with the one that was touched? */
 static bool fault_along(const struct fault_work *work, unsigned int i)
 {
+	unsigned long addr = work->look.start + i * PAGE_SIZE;
+
+	if (addr >= work->tried_start && addr < work->tried_end)
+		return true;
 	if (!fault_in_window(work, i))
 		return false;
-	return fault_stays(work, work->look.start + i * PAGE_SIZE) ||
+	return fault_stays(work, addr) ||
 	       !folio_test_anon(page_folio(hmm_pfn_to_page(work->pfns[i])));
 }
 
@@ -274,8 +284,11 @@ static int fault_move(struct fault_work *work)
 	ret = fault_plan(work, &move, &start, &end);
 	if (!ret && !work->move)
 		return 0;
-	if (!ret)
+	if (!ret) {
 		ret = godwit_migrate_range(work->mirror, start, end, &move);
+		work->tried_start = start;
+		work->tried_end = end;
+	}
 	work->moved += move.moved;
 	/* A signal is for whoever waits for the access. It is served where the page is. */
 	if (ret == -EINTR && !fatal_signal_pending(current))
@@ -385,6 +398,8 @@ int godwit_fault(struct godwit_mirror *mirror, struct godwit_fault *fault)
 	work->fault = fault;
 	work->strangers = false;
 	work->moved = 0;
+	work->tried_start = 0;
+	work->tried_end = 0;
 	work->look = (struct godwit_look) {
 		.start = start,
 		.end = start + GODWIT_LEAF_SIZE,
