@@ -22,11 +22,19 @@ int protection(int access) {
 SoakModel::SoakModel(uint64_t seed, const std::vector<int>& devices) : random_(seed) {
   for (const int index : devices) devices_.push_back(std::make_unique<Device>(index));
   for (Region& region : regions_) new_region(&region);
+  // Not where holes are: what is put there ends what came there by itself.
+  void* at = mmap(nullptr, kViews * kMaxPages * kPage, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) {
+    fail("no room for views");
+  } else {
+    views_room_ = static_cast<uint8_t*>(at);
+  }
 }
 
 SoakModel::~SoakModel() {
   reap(true);
   for (Region& region : regions_) drop_region(&region);
+  if (views_room_ != nullptr) munmap(views_room_, kViews * kMaxPages * kPage);
 }
 
 void SoakModel::new_region(Region* region) {
@@ -163,7 +171,7 @@ void SoakModel::residency() {
 
 void SoakModel::discard() {
   const Run run = allowed(any_run(128), kNone);
-  if (run.count == 0) return;
+  if (run.count == 0 || pinned(run)) return;
   drm_godwit_discard args = {};
   args.addr = reinterpret_cast<uintptr_t>(run.at());
   args.length = run.bytes();
@@ -276,6 +284,8 @@ void SoakModel::fork_child() {
   if (child != 0) return;
   random_.seed(seed);
   child_ = -1;  // no children of its own
+  pins_.clear();  // of the parent's addresses
+  for (size_t place = 0; place < kViews; ++place) close_view(place);
   check_all();
   for (int i = 0; i < 40 && error_.empty(); ++i) step();
   check_all();
@@ -299,7 +309,10 @@ const char* SoakModel::step() {
       {"dontneed", &SoakModel::dontneed, 3},   {"free", &SoakModel::lazy_free, 2},
       {"madvise", &SoakModel::advise_kernel, 4}, {"mprotect", &SoakModel::protect, 6},
       {"munmap", &SoakModel::unmap, 4},        {"mremap", &SoakModel::move, 4},
-      {"fork", &SoakModel::fork_child, 1},
+      {"fork", &SoakModel::fork_child, 1},     {"execute", &SoakModel::execute, 12},
+      {"advise", &SoakModel::advise, 3},       {"pin", &SoakModel::pin, 1},
+      {"unpin", &SoakModel::unpin, 1},         {"view", &SoakModel::open_view, 1},
+      {"use", &SoakModel::use_view, 8},
   };
   unsigned total = 0;
   for (const Operation& operation : kOperations) total += operation.weight;

@@ -35,6 +35,7 @@ class SoakModel {
   enum Access : uint8_t { kHole, kNone, kRead, kWrite };
   static constexpr size_t kRegions = 5;
   static constexpr size_t kMaxPages = 1024;
+  static constexpr size_t kViews = 3;
 
   struct Region {
     uint8_t* data = nullptr;  // where it is now
@@ -44,11 +45,17 @@ class SoakModel {
     size_t pages() const { return access.size(); }
   };
   struct Run {
-    Region* region;
-    size_t first, count;
+    Region* region = nullptr;
+    size_t first = 0, count = 0;
     uint8_t* at() const { return region->data + first * kPage; }
     uint8_t* copy() const { return region->copy.data() + first * kPage; }
     size_t bytes() const { return count * kPage; }
+  };
+
+  struct Pin {
+    Run run;
+    const Device* device;
+    uint32_t handle;
   };
 
   uint64_t draw(uint64_t below) { return random_() % below; }
@@ -75,11 +82,25 @@ class SoakModel {
   void unmap();
   void move();
   void fork_child();
+  // soak_device.cc
+  void execute();
+  void advise();
+  void pin();
+  void unpin();
+  void open_view();
+  void close_view(size_t place);
+  void use_view();
+  uint8_t* view_at(size_t place) const { return views_room_ + place * kMaxPages * kPage; }
+  bool pinned(const Run& run) const;
   void reap(bool wait);
 
   std::mt19937_64 random_;
   std::vector<std::unique_ptr<Device>> devices_;
   std::array<Region, kRegions> regions_;
+  std::vector<Pin> pins_;
+  // What is seen in each place for a view; no view where the count is 0.
+  std::array<Run, kViews> views_ = {};
+  uint8_t* views_room_ = nullptr;
   std::map<std::string, uint64_t> counts_;
   std::string error_;
   pid_t child_ = 0;
