@@ -155,7 +155,32 @@ class Device {
   virtual void lose() noexcept = 0;
 };
 
+/// Memory that a device computes on in place of VRAM of its own: somebody else (the kernel module)
+/// owns VRAM, and shows the device a range of addresses, in slots of one size. VRAM offsets are
+/// offsets into that range. A slot may be used once memory is behind it, and keeps it from then on.
+class DeviceWindow {
+ public:
+  virtual ~DeviceWindow() = default;
+  /// What info() says of VRAM and of moving to and from it.
+  struct Facts {
+    std::uint64_t vram_bytes = 0;
+    std::uint64_t vram_physical = 0;
+    double to_device_rate = 0;  // bytes a second
+    double to_host_rate = 0;
+    std::string transfer_path;
+  };
+  [[nodiscard]] virtual Facts facts() const = 0;
+  /// The CPU's address of offset 0.
+  [[nodiscard]] virtual std::byte* base() const noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t bytes() const noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t slot_bytes() const noexcept = 0;
+  /// A new descriptor of the dma-buf behind a slot, the caller's; -ENOENT where nothing is, or
+  /// another negative errno.
+  [[nodiscard]] virtual int slot_fd(std::size_t slot) const noexcept = 0;
+};
+
 struct DeviceOptions {
+  DeviceWindow* window = nullptr;  // computes on it; outlives the device. Null: VRAM of its own
   std::uint64_t vram_bytes = 0;  // 0: what the device suggests (half of what is free)
   unsigned threads = 0;          // soft: compute threads; 0: one for each CPU
   std::string select;            // vulkan: a part of the device's name or its index; empty: the best
