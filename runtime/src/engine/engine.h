@@ -100,6 +100,13 @@ class Engine {
   /// VRAM that belongs to no address, for operands outside managed memory. Released by destruction.
   [[nodiscard]] virtual Result<std::unique_ptr<Hold>> scratch(std::size_t bytes) = 0;
 
+  /// A new descriptor of a dma-buf that shows the page range as the device sees it, wherever it is
+  /// mapped or imported; the caller's. kUnsupported without the kernel module.
+  [[nodiscard]] virtual Result<int> view(const void* /*base*/, std::size_t /*bytes*/) {
+    return fail(Code::kUnsupported, "view: this takes the kernel engine, whose module shows memory "
+                                    "to others as the device sees it");
+  }
+
   /// Around fork(): everything comes home and stays until one of the other two is called, on the
   /// same thread. In the child the engine is detached: its memory is plain memory from then on.
   virtual void prepare_fork() noexcept = 0;
