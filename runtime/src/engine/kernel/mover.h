@@ -28,7 +28,7 @@ class Mover {
   /// there; *complete: nothing did. Errors: kInvalidArgument for a hole, kUnsupported for memory that
   /// no device can use.
   [[nodiscard]] Result<> for_device(PageRun run, bool* complete);
-  /// Two words a page range: what the kernel says now.
+  /// What the kernel says now, one entry a page.
   [[nodiscard]] Result<> residency(PageRun run, std::span<Residency> pages) const;
 
  private:
