@@ -6,9 +6,10 @@ namespace godwit::contract {
 
 std::vector<Setup> all_setups() {
   return {
-#ifdef GODWIT_CONTRACT_KERNEL
-      {"KernelSoft", HostKind::kKernel, HostLevel::kFull, DeviceKind::kSoft},
+#if defined(GODWIT_CONTRACT_KERNEL) && defined(GODWIT_CONTRACT_VULKAN)
       {"KernelVulkan", HostKind::kKernel, HostLevel::kFull, DeviceKind::kVulkan},
+#elif defined(GODWIT_CONTRACT_KERNEL)
+      {"KernelSoft", HostKind::kKernel, HostLevel::kFull, DeviceKind::kSoft},
 #elif defined(GODWIT_CONTRACT_VULKAN)
       {"FakeVulkan", HostKind::kFake, HostLevel::kFull, DeviceKind::kVulkan},
       {"UserVulkan", HostKind::kUser, HostLevel::kFull, DeviceKind::kVulkan},
