@@ -10,6 +10,7 @@
 
 #include "runtime/src/base/inside.h"
 #include "runtime/src/engine/kernel/kernel_hold.h"
+#include "runtime/src/engine/kernel/move_rates.h"
 #include "runtime/src/engine/kernel/render_node.h"
 
 namespace godwit {
@@ -35,14 +36,6 @@ std::string hex(const void* address) {
 }
 
 std::string mebibytes(std::uint64_t bytes) { return std::to_string(bytes >> 20) + " MiB"; }
-
-std::string rate_text(std::uint64_t bytes, double to_vram, double home) {
-  char text[128];
-  (void)std::snprintf(text, sizeof(text),
-                      "migration by the kernel, %llu KiB at once: %.2f GB/s to VRAM, %.2f GB/s home",
-                      static_cast<unsigned long long>(bytes >> 10), to_vram / 1e9, home / 1e9);
-  return text;
-}
 
 }  // namespace
 
@@ -110,39 +103,6 @@ std::uint64_t KernelEngine::vram() const {
   return wish == 0 ? all : std::min(all, wish);
 }
 
-/// Moves some memory there and back, as the first use of a device pays for what it learns.
-DeviceWindow::Facts KernelEngine::measure() {
-  DeviceWindow::Facts facts;
-  facts.vram_bytes = vram();
-  facts.vram_physical = info_.vram_total;
-  const std::size_t bytes =
-      std::min<std::size_t>(2 * kBlockBytes, align_down(facts.vram_bytes / 4, kPageBytes));
-  void* at = ::mmap(nullptr, bytes + kBlockBytes, PROT_READ | PROT_WRITE,
-                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (bytes == 0 || at == MAP_FAILED) return facts;
-  const std::uintptr_t base = align_up(reinterpret_cast<std::uintptr_t>(at), kBlockBytes);
-  std::memset(reinterpret_cast<void*>(base), 1, bytes);
-  const auto rate = [&](std::uint32_t to) {
-    drm_godwit_migrate args = {};
-    args.addr = base;
-    args.length = bytes;
-    args.to = to;
-    const std::uint64_t start = monotonic_ns();
-    kernel::Account::Move move(account_);
-    const int error = driver_->migrate(&args);
-    move.moved_own(args.moved, to == GODWIT_PLACE_VRAM);
-    const double seconds = static_cast<double>(monotonic_ns() - start) * 1e-9;
-    return error != 0 || seconds <= 0 ? 0 : static_cast<double>(args.moved * kPageBytes) / seconds;
-  };
-  for (int round = 0; round < 2; ++round) {
-    facts.to_device_rate = std::max(facts.to_device_rate, rate(GODWIT_PLACE_VRAM));
-    facts.to_host_rate = std::max(facts.to_host_rate, rate(GODWIT_PLACE_SYSTEM));
-  }
-  ::munmap(at, bytes + kBlockBytes);
-  facts.transfer_path = rate_text(bytes, facts.to_device_rate, facts.to_host_rate);
-  return facts;
-}
-
 Result<Device*> KernelEngine::device() {
   if (detached()) return fail(Code::kUnavailable, "no device in a forked child");
   if (device_made_.load(std::memory_order_acquire)) return device_.get();
@@ -152,7 +112,7 @@ Result<Device*> KernelEngine::device() {
   if (window_ == nullptr) {
     auto window = kernel::ViewWindow::create(*driver_);
     if (!window) return tl::unexpected(window.error());
-    (*window)->set_facts(measure());
+    (*window)->set_facts(kernel::measure_moves(*driver_, account_, vram(), info_.vram_total));
     window_ = std::move(*window);
   }
   auto made = options_.make_device(window_.get());

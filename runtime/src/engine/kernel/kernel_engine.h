@@ -76,7 +76,6 @@ class KernelEngine final : public Engine {
   [[nodiscard]] Result<> start_events();
   [[nodiscard]] Result<> ready();
   [[nodiscard]] Result<> in_region(const void* base, std::size_t bytes, const char* verb) const;
-  [[nodiscard]] DeviceWindow::Facts measure();
   [[nodiscard]] Result<> bring(kernel::PageRun run);
   void unlock_after_fork() noexcept;
   void give_up(std::byte* region, std::size_t bytes) noexcept;
