@@ -22,6 +22,7 @@ class FakeDriver final : public Driver {
 
   std::uint32_t version = GODWIT_UAPI_VERSION;  // that the module was built with
   int query_error = 0;
+  int migrate_error = 0;  // of every migration, which then moves nothing
   mutable std::map<std::uintptr_t, bool> in_vram;  // by page address
   mutable std::map<std::uint32_t, std::pair<std::uintptr_t, std::size_t>> watched;
   mutable std::array<std::uint64_t, GODWIT_STAT_COUNT> stats_now{};
@@ -116,6 +117,9 @@ class FakeDriver final : public Driver {
     return served ? 0 : -EPROTONOSUPPORT;
   }
   int migrate_call(drm_godwit_migrate* args) const {
+    if (migrate_error != 0) return migrate_error;
+    auto* reasons = reinterpret_cast<std::uint8_t*>(args->reasons);
+    if (reasons != nullptr) std::memset(reasons, GODWIT_STAY_NONE, args->length / kPageBytes);
     for (std::uintptr_t page = args->addr; page < args->addr + args->length; page += kPageBytes) {
       const bool to_vram = args->to == GODWIT_PLACE_VRAM;
       if (in_vram[page] == to_vram) {

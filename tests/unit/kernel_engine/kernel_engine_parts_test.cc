@@ -224,6 +224,26 @@ TEST(AccountOfTheKernel, AMoveThatIsUnderWayIsNotTakenForFaults) {
   EXPECT_EQ(of(telemetry->statistics(), Cause::kDeviceAccess).pages_to_device, 0U);
 }
 
+TEST(MoverOfTheKernel, ARangeThatNeverRestsIsReportedAsRacedAndLeftToTheDevicesFaults) {
+  FakeDriver driver;
+  driver.migrate_error = -EBUSY;
+  auto telemetry = std::move(*Telemetry::create("", 64));
+  Account account(driver, *telemetry);
+  Mover mover(driver, account);
+  const PageRun run{std::uintptr_t{1} << 30, 8 * kPageBytes};
+  const auto report = mover.to_vram(run, 64 * kPageBytes);
+  ASSERT_TRUE(report) << report.error().to_string();
+  EXPECT_EQ(report->moved + report->already, 0U);
+  EXPECT_EQ(report->stayed_for[static_cast<std::size_t>(StayReason::kRaced)], 8U);
+  bool complete = true;
+  EXPECT_TRUE(mover.for_device(run, &complete));
+  EXPECT_FALSE(complete);
+  driver.migrate_error = -ENODEV;
+  const auto gone = mover.to_vram(run, 64 * kPageBytes);
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code, Code::kDeviceLost);
+}
+
 TEST(AdviceOfRanges, PartsKeepTheirOwn) {
   AdviceMap map;
   EXPECT_TRUE(map.set({0x10000, 0x10000}, Advice::kKeepHost));

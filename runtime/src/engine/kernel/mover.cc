@@ -12,6 +12,8 @@ namespace {
 
 // One call of the kernel's: bounds the arrays that go with it.
 constexpr std::size_t kStepBytes = std::size_t{256} << 20;
+// Of a page that a call did not come to.
+constexpr std::uint8_t kNoAnswer = 0xff;
 
 /// Why a page stayed, in the contract's words; none where it has no contents that could move.
 std::optional<StayReason> stay_reason(std::uint8_t stay) {
@@ -75,7 +77,7 @@ tl::unexpected<Error> Mover::failed(int error, const char* verb) const {
 
 Result<Mover::Step> Mover::step(PageRun run, std::uint32_t to, std::uint32_t flags, Cause cause,
                                 MoveReport* report) {
-  std::vector<std::uint8_t> reasons(run.bytes / kPageBytes);
+  std::vector<std::uint8_t> reasons(run.bytes / kPageBytes, kNoAnswer);
   drm_godwit_migrate args = {};
   args.addr = run.addr;
   args.length = run.bytes;
@@ -90,7 +92,10 @@ Result<Mover::Step> Mover::step(PageRun run, std::uint32_t to, std::uint32_t fla
     error = driver_.migrate(&args);
     move.moved(cause, run.addr, args.moved, to_device);
   }
-  if (error != 0) return failed(error, to_device ? "move to VRAM" : "move to RAM");
+  // A range that changed without a pause is no error of the caller's: what was not reached has raced.
+  if (error != 0 && error != -EBUSY) {
+    return failed(error, to_device ? "move to VRAM" : "move to RAM");
+  }
   report->moved += args.moved;
   report->already += args.already;
   for (std::size_t page = 0; page < reasons.size(); ++page) {
@@ -146,6 +151,9 @@ Result<> Mover::for_device(PageRun run, bool* complete) {
     error = driver_.migrate(&args);
     move.moved(Cause::kDeviceAccess, run.addr, args.moved, true);
   }
+  *complete = false;
+  // The range changed without a pause: the device's own faults bring what is missing.
+  if (error == -EBUSY) return {};
   if (error != 0) return failed(error, "bring operands to VRAM");
   if (args.stayed[GODWIT_STAY_HOLE] != 0) {
     return fail(Code::kInvalidArgument,
