@@ -27,7 +27,7 @@ time "$python" "$script" | tee "$work/plain"
 echo
 echo "== with Godwit"
 status=0
-time "$godwit" run --engine=auto --device="${GODWIT_DEVICE:-auto}" --offload=always --report --report-file="$work/report" -- \
+time "$godwit" run --engine="${GODWIT_ENGINE:-auto}" --device="${GODWIT_DEVICE:-auto}" --offload=always --report --report-file="$work/report" -- \
   "$python" "$script" >"$work/moved" 2>"$work/errors" || status=$?
 cat "$work/moved"
 [[ ! -s $work/errors ]] || { echo "-- standard error:"; cat "$work/errors"; }

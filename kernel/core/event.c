@@ -224,7 +224,26 @@ static void ring_vm_close(struct vm_area_struct *vma)
 	godwit_ring_put(vma->vm_private_data);
 }
 
+/*
+ * Unplugging the device takes all mappings of its node away. The ring is the client's memory, not
+ * the device's: whoever polls its words must not get SIGBUS for that.
+ */
+static vm_fault_t ring_vm_fault(struct vm_fault *vmf)
+{
+	struct godwit_ring *ring = vmf->vma->vm_private_data;
+	unsigned long offset = (vmf->pgoff << PAGE_SHIFT) - GODWIT_RING_OFFSET;
+	struct page *page;
+
+	if (offset >= ring->bytes)
+		return VM_FAULT_SIGBUS;
+	page = vmalloc_to_page(ring->memory + offset);
+	get_page(page);
+	vmf->page = page;
+	return 0;
+}
+
 static const struct vm_operations_struct ring_vm_ops = {
+	.fault = ring_vm_fault,
 	.open = ring_vm_open,
 	.close = ring_vm_close,
 };

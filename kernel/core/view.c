@@ -21,7 +21,7 @@
  * (zap.c). The lock of the chunk is held for all of it.
  *
  * Writing through an entry that allows only reading: the kernel asks view_mkwrite(), which drops
- * the entry; the access is repeated and faults.
+ * the entry and faults for a better one.
  *
  * What a process sees: SIGBUS where nothing is mapped any more, where it may not be read, or,
  * for stores, not be written; after the memory's process has ended; after the device is gone.
@@ -234,11 +234,18 @@ static vm_fault_t view_fault(struct vm_fault *vmf)
 	return ret;
 }
 
-/* A store to an entry that is read-only: there may be a better one. */
+/*
+ * A store to an entry that is read-only: gets a better one. Only dropping it would not do for an
+ * instruction that loads before it stores, on a machine that faults for each: its load would have
+ * the entry back, read-only, for ever.
+ */
 static vm_fault_t view_mkwrite(struct vm_fault *vmf)
 {
+	vm_fault_t ret;
+
 	zap_special_vma_range(vmf->vma, vmf->address & PAGE_MASK, PAGE_SIZE);
-	return VM_FAULT_NOPAGE;
+	ret = view_fault(vmf);
+	return ret & VM_FAULT_ERROR ? ret : ret | VM_FAULT_NOPAGE;
 }
 
 static const struct vm_operations_struct view_vm_ops = {

@@ -62,6 +62,44 @@ std::string device_text(const DeviceEntry& device) {
   return out;
 }
 
+std::string joined(const std::vector<std::string>& words) {
+  std::string out;
+  for (const std::string& word : words) out += (out.empty() ? "" : ", ") + word;
+  return out;
+}
+
+std::string kernel_device_text(const KernelDeviceEntry& device) {
+  std::string out = line(device.name, fmt::format("{} VRAM, {} by {}", device.kind, device.path,
+                                                  device.driver));
+  if (!device.reason.empty()) out += line("", "the kernel engine passes it over: " + device.reason);
+  out += line("  VRAM", fmt::format("{}, {} of it free", size_text(device.vram_total),
+                                    size_text(device.vram_free)));
+  out += line("  interface", device.interface);
+  out += line("  can", joined(device.capabilities));
+  if (device.huge_page_bytes != 0) out += line("  huge pages", size_text(device.huge_page_bytes));
+  for (const auto& [what, bound] : device.limits) {
+    out += line("  limit", fmt::format("{} {}", bound, what));
+  }
+  return out;
+}
+
+Json kernel_device_json(const KernelDeviceEntry& device) {
+  Json limits = Json::object();
+  for (const auto& [what, bound] : device.limits) limits[what] = bound;
+  return Json{{"name", device.name},
+              {"kind", device.kind},
+              {"node", device.path},
+              {"driver", device.driver},
+              {"interface", device.interface},
+              {"vram_bytes", device.vram_total},
+              {"vram_free", device.vram_free},
+              {"huge_page_bytes", device.huge_page_bytes},
+              {"capabilities", device.capabilities},
+              {"limits", limits},
+              {"usable", device.reason.empty()},
+              {"reason", device.reason}};
+}
+
 Json device_json(const DeviceEntry& device) {
   Json entry = {{"kind", device.kind}, {"usable", device.usable}, {"reasons", device.reasons}};
   if (!device.usable) return entry;
@@ -93,6 +131,10 @@ std::string inventory_text(const Inventory& inventory) {
   out += line("device", or_none(inventory.auto_device));
   out += "engines\n";
   for (const EngineEntry& engine : inventory.engines) out += engine_text(engine);
+  if (!inventory.kernel_devices.empty()) out += "devices of the kernel module\n";
+  for (const KernelDeviceEntry& device : inventory.kernel_devices) {
+    out += kernel_device_text(device);
+  }
   out += "devices\n";
   for (const DeviceEntry& device : inventory.devices) out += device_text(device);
   out += "system\n";
@@ -129,6 +171,10 @@ std::string inventory_json(const Inventory& inventory) {
   }
   Json& devices = result["devices"] = Json::array();
   for (const DeviceEntry& device : inventory.devices) devices.push_back(device_json(device));
+  Json& kernel_devices = result["kernel_devices"] = Json::array();
+  for (const KernelDeviceEntry& device : inventory.kernel_devices) {
+    kernel_devices.push_back(kernel_device_json(device));
+  }
   result["system"] = {
       {"kernel", system.kernel},
       {"kernel_lacks", system.kernel_lacks},

@@ -8,7 +8,7 @@
 #include <thread>
 #include <utility>
 
-#include "runtime/src/host/user/user_host.h"
+#include "runtime/src/engine/engine.h"
 
 namespace godwit::cli {
 namespace {
@@ -23,10 +23,8 @@ Result<std::string> check_engine(const ContextOptions& options) {
     error.reasons.emplace_back("`godwit info` tells more");
     return tl::unexpected(std::move(error));
   }
-  const HostProbe probe = probe_user_host();
-  const char* level = probe.info.level == HostLevel::kFull ? "full" : "resident";
-  return fmt::format("user, {}, by {}", options.level == "auto" ? level : options.level.c_str(),
-                     probe.info.access);
+  const EngineInfo info = (*context)->engine().info();
+  return fmt::format("{}, {}, by {}", info.name, info.level, info.access);
 }
 
 Result<std::string> check_device(ContextOptions options) {

@@ -31,6 +31,7 @@ Result<std::string> one_of(const std::string& value, std::span<const std::string
 }
 
 Result<std::string> check_engine(const std::string& value) {
+  if (value.starts_with("kernel:") && value.size() > 7) return value;
   constexpr std::array<std::string_view, 3> words = {"auto", "user", "kernel"};
   return one_of(value, words);
 }
@@ -94,7 +95,7 @@ struct Setting {
 };
 
 constexpr std::array kSettings = {
-    Setting{"--engine", "GODWIT_ENGINE", "auto|user|kernel", "who moves the pages", check_engine},
+    Setting{"--engine", "GODWIT_ENGINE", "auto|user|kernel[:NAME]", "who moves the pages", check_engine},
     Setting{"--device", "GODWIT_DEVICE", "auto|soft|vulkan|vulkan:NAME-OR-INDEX",
             "whose memory they move to", check_device},
     Setting{"--vram", "GODWIT_VRAM", "SIZE", "VRAM that may be used", check_size},

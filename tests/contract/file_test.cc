@@ -75,6 +75,7 @@ TEST_P(File, TheCpuReadsTheFilesBytesAndZerosBehindThem) {
 }
 
 TEST_P(File, OnlyWhatIsTouchedIsRead) {
+  if (kernel()) GTEST_SKIP() << "the kernel engine reads a file at once";
   if (!full()) GTEST_SKIP() << "at the resident level a file is read at once";
   std::byte* base = map(Sharing::kPrivate);
   ASSERT_NE(base, nullptr);
@@ -108,6 +109,7 @@ TEST_P(File, APrefetchBringsItToVram) {
 }
 
 TEST_P(File, ReadMostlyGivesTheDeviceTheBytesToo) {
+  if (kernel()) GTEST_SKIP() << "the module has no advice read mostly";
   std::byte* base = map(Sharing::kPrivate);
   ASSERT_NE(base, nullptr);
   ASSERT_TRUE(engine().advise(base, kBytes, Advice::kReadMostly));
@@ -201,6 +203,7 @@ TEST_P(File, EvictionAndReturnKeepItsBytes) {
 }
 
 TEST_P(File, DiscardForgetsStoresAndReadsTheFileAgain) {
+  if (kernel()) GTEST_SKIP() << "the kernel engine reads a file at once";
   if (!full()) GTEST_SKIP() << "at the resident level discarded pages are the kernel's, and zero";
   std::byte* base = map(Sharing::kPrivate);
   ASSERT_NE(base, nullptr);
@@ -228,6 +231,7 @@ TEST_P(File, AForkLoadsWhatTheChildMayRead) {
 }
 
 TEST_P(File, AFileThatShrankReadsZeroBehindItsEnd) {
+  if (kernel()) GTEST_SKIP() << "the kernel engine reads a file at once";
   if (!full()) GTEST_SKIP() << "at the resident level it was read before";
   std::byte* base = map(Sharing::kPrivate);
   ASSERT_NE(base, nullptr);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include "tests/contract/fixture.h"
 
+#include <chrono>
+#include <thread>
+
+#include "runtime/src/engine/kernel/render_node.h"
 #include "runtime/src/host/user/user_host.h"
 
 namespace godwit::contract {
@@ -32,9 +36,7 @@ void Contract::TearDown() {
   engine_.reset();
 }
 
-void Contract::remake(std::size_t vram, FaultAround around) {
-  engine_.reset();
-  telemetry_ = std::move(*Telemetry::create("", 1024));
+Result<std::unique_ptr<Engine>> Contract::make_managed(std::size_t vram, FaultAround around) {
   std::unique_ptr<HostMemory> host;
   if (fake()) {
     auto fake_host = std::make_unique<FakeHost>(GetParam().level);
@@ -43,7 +45,7 @@ void Contract::remake(std::size_t vram, FaultAround around) {
   } else {
     auto made = make_user_host({.level = full() ? HostLevelWish::kFull : HostLevelWish::kResident,
                                 .handlers = 2});
-    if (!made) GTEST_SKIP() << "lacks userfaultfd: " << made.error().to_string();
+    if (!made) return tl::unexpected(made.error());
     host = std::move(*made);
   }
   ManagedEngineOptions options;
@@ -52,8 +54,41 @@ void Contract::remake(std::size_t vram, FaultAround around) {
   options.pool_bytes = std::size_t{8} << 20;
   options.threads = 2;
   options.fault_around = around;
-  options.make_device = [kind = GetParam().device, vram] { return make_device(kind, vram); };
+  options.make_device = [kind = GetParam().device, vram] {
+    return make_device(kind, vram, nullptr);
+  };
   auto engine = ManagedEngine::create(std::move(host), *telemetry_, std::move(options));
+  if (!engine) return tl::unexpected(engine.error());
+  managed_ = engine->get();
+  return std::unique_ptr<Engine>(std::move(*engine));
+}
+
+Result<std::unique_ptr<Engine>> Contract::make_kernel() {
+  auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION);
+  if (!driver) return tl::unexpected(driver.error());
+  drm_godwit_device_info info = {};
+  EXPECT_EQ((*driver)->query(&info), 0);
+  EXPECT_EQ(info.vram_total, kVram) << "this suite wants a device of 16 MiB";
+  coherent_ = info.kind == GODWIT_KIND_COHERENT;
+  KernelEngineOptions options;
+  options.arena_bytes = std::size_t{256} << 20;
+  options.make_device = [kind = GetParam().device](DeviceWindow* window) {
+    return make_device(kind, 0, window);
+  };
+  auto engine = KernelEngine::create(std::move(*driver), *telemetry_, std::move(options));
+  if (!engine) return tl::unexpected(engine.error());
+  return std::unique_ptr<Engine>(std::move(*engine));
+}
+
+void Contract::remake(std::size_t vram, FaultAround around) {
+  engine_.reset();
+  managed_ = nullptr;
+  telemetry_ = std::move(*Telemetry::create("", 1024));
+  auto engine = kernel() ? make_kernel() : make_managed(vram, around);
+  if (!engine && engine.error().code == Code::kUnavailable) {
+    GTEST_SKIP() << "lacks " << (kernel() ? "the module: " : "userfaultfd: ")
+                 << engine.error().to_string();
+  }
   ASSERT_TRUE(engine) << engine.error().to_string();
   engine_ = std::move(*engine);
   auto device = engine_->device();
@@ -61,11 +96,27 @@ void Contract::remake(std::size_t vram, FaultAround around) {
 }
 
 Statistics& Contract::statistics() {
-  PageTable& table = engine_->core().table;
-  for (std::size_t block = 0; block < table.pages() / kPagesPerBlock; ++block) {
-    const BlockGuard guard(engine_->core(), block);
+  engine_->refresh_statistics();
+  if (managed_ != nullptr) {
+    PageTable& table = managed_->core().table;
+    for (std::size_t block = 0; block < table.pages() / kPagesPerBlock; ++block) {
+      const BlockGuard guard(managed_->core(), block);
+    }
   }
   return telemetry_->statistics();
+}
+
+bool Contract::vram_is_free() {
+  if (managed_ != nullptr) {
+    const VramFrames& frames = *managed_->core().frames;
+    return frames.free_count() == frames.count();
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  do {
+    if (statistics().vram_bytes == 0) return true;
+    std::this_thread::yield();
+  } while (std::chrono::steady_clock::now() < deadline);
+  return false;
 }
 
 std::byte* Contract::region(std::size_t bytes) {

@@ -13,13 +13,14 @@
 #include <string>
 #include <vector>
 
+#include "runtime/src/engine/kernel/kernel_engine.h"
 #include "runtime/src/engine/managed_engine.h"
 #include "runtime/src/host/fake/fake_host.h"
 #include "runtime/src/stats/telemetry.h"
 
 namespace godwit::contract {
 
-enum class HostKind { kFake, kUser };
+enum class HostKind { kFake, kUser, kKernel };
 enum class DeviceKind { kSoft, kVulkan };
 
 struct Setup {
@@ -30,15 +31,16 @@ struct Setup {
 };
 inline void PrintTo(const Setup& setup, std::ostream* out) { *out << setup.name; }
 
-/// All setups; the ones with Vulkan only where the build of the suite has it.
+/// All setups of this program's build.
 [[nodiscard]] std::vector<Setup> all_setups();
 /// Setups of the user engine at full level: tests about the operating system.
 [[nodiscard]] std::vector<Setup> user_setups();
 
 inline constexpr std::size_t kVram = std::size_t{16} << 20;
 
-/// Makes the device of a setup. Defined once for each test program.
-[[nodiscard]] Result<std::unique_ptr<Device>> make_device(DeviceKind kind, std::uint64_t vram);
+/// Makes the device of a setup, on `window` where that is not null. Defined once for each test program.
+[[nodiscard]] Result<std::unique_ptr<Device>> make_device(DeviceKind kind, std::uint64_t vram,
+                                                          DeviceWindow* window);
 
 class Contract : public ::testing::TestWithParam<Setup> {
  protected:
@@ -47,8 +49,26 @@ class Contract : public ::testing::TestWithParam<Setup> {
 
   [[nodiscard]] bool full() const { return GetParam().level == HostLevel::kFull; }
   [[nodiscard]] bool fake() const { return GetParam().host == HostKind::kFake; }
-  [[nodiscard]] ManagedEngine& engine() { return *engine_; }
+  [[nodiscard]] bool kernel() const { return GetParam().host == HostKind::kKernel; }
+  [[nodiscard]] Engine& engine() { return *engine_; }
+  /// Where a page that was in VRAM is once the CPU has loaded from it, or stored to it. VRAM that is
+  /// coherent is used in place; private VRAM of the module keeps no copy.
+  [[nodiscard]] Residency loaded() const {
+    return coherent_ ? Residency::kDevice : kernel() ? Residency::kHost : Residency::kBoth;
+  }
+  [[nodiscard]] Residency stored() const {
+    return coherent_ ? Residency::kDevice : Residency::kHost;
+  }
+  /// True where `pages` is what one fault of the CPU brings: a chunk, or with the kernel's own pages a
+  /// huge one.
+  [[nodiscard]] bool one_fault(std::size_t pages) const {
+    return pages == kPagesPerChunk || (kernel() && pages == kPagesPerBlock);
+  }
+  /// Waits until no VRAM is in use, within reason: the kernel frees pages a little later.
+  [[nodiscard]] bool vram_is_free();
   [[nodiscard]] FakeHost& fake_host() { return *fake_host_; }
+  /// What the engine is made of, where it is not the kernel's.
+  [[nodiscard]] Core& core() { return managed_->core(); }
   /// The counters, once no fault is being served: a thread may run on before its fault is counted.
   [[nodiscard]] Statistics& statistics();
   [[nodiscard]] CauseCounters& counters(Cause cause) { return of(statistics(), cause); }
@@ -81,7 +101,13 @@ class Contract : public ::testing::TestWithParam<Setup> {
 
  private:
   std::unique_ptr<Telemetry> telemetry_;
-  std::unique_ptr<ManagedEngine> engine_;
+  [[nodiscard]] Result<std::unique_ptr<Engine>> make_managed(std::size_t vram,
+                                                             FaultAround around);
+  [[nodiscard]] Result<std::unique_ptr<Engine>> make_kernel();
+
+  std::unique_ptr<Engine> engine_;
+  ManagedEngine* managed_ = nullptr;  // the same, where it is one
+  bool coherent_ = false;
   FakeHost* fake_host_ = nullptr;  // owned by the engine
 };
 

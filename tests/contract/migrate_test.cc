@@ -40,11 +40,11 @@ TEST_P(Migrate, ResidencyTellsWhereEachPageIs) {
   (void)to_device(base, kPageBytes);
   EXPECT_EQ(where(base), full() ? Residency::kDevice : Residency::kBoth);
   EXPECT_EQ(check(base, kPageBytes, 3), "");
-  // A load leaves VRAM a clean copy, a store does not.
-  EXPECT_EQ(where(base), Residency::kBoth);
+  // A load may leave VRAM a clean copy, a store does not.
+  EXPECT_EQ(where(base), loaded());
   fill(base, kPageBytes, 4);
   if (full()) {
-    EXPECT_EQ(where(base), Residency::kHost);
+    EXPECT_EQ(where(base), stored());
   }
   EXPECT_EQ(check(base, kPageBytes, 4), "");
 }
@@ -93,6 +93,7 @@ TEST_P(Migrate, ASecondPrefetchFindsEverythingThere) {
 }
 
 TEST_P(Migrate, ACleanPageIsNotCopiedAgain) {
+  if (kernel()) GTEST_SKIP() << "the module keeps each page in one place: there are no clean copies";
   std::byte* base = region(kBytes);
   fill(base, kBytes, 8);
   (void)to_device(base, kBytes);
@@ -124,7 +125,7 @@ TEST_P(Migrate, DiscardReadsZeroAndCopiesNothing) {
   EXPECT_EQ(count(base, kBytes, Residency::kUntouched), kBytes / kPageBytes);
   EXPECT_EQ(check_zero(base, kBytes), "");
   EXPECT_EQ(counters(Cause::kCpuFault).pages_to_host, home);
-  EXPECT_EQ(engine().core().frames->free_count(), engine().core().frames->count());
+  EXPECT_TRUE(vram_is_free());
 }
 
 TEST_P(Migrate, ARecycledRegionStartsWithZerosAndWithoutCopies) {
@@ -136,7 +137,7 @@ TEST_P(Migrate, ARecycledRegionStartsWithZerosAndWithoutCopies) {
   EXPECT_EQ(again, base);
   EXPECT_EQ(check_zero(again, kBytes), "");
   EXPECT_EQ(counters(Cause::kCpuFault).pages_to_host, 0U);
-  EXPECT_EQ(engine().core().frames->free_count(), engine().core().frames->count());
+  EXPECT_TRUE(vram_is_free());
 }
 
 TEST_P(Migrate, NeighboursInOneBlockKeepTheirOwnBytes) {

@@ -17,8 +17,10 @@ TEST_P(Policy, ALoneTouchBringsOneChunkHome) {
   (void)to_device(base, kBytes);
   std::uint32_t word = 0;
   load(&word, base + kChunkBytes + 8, sizeof(word));
-  EXPECT_EQ(count(base, kBytes, Residency::kBoth), kPagesPerChunk);
-  EXPECT_EQ(count(base, kBytes, Residency::kDevice), kPages - kPagesPerChunk);
+  if (loaded() == Residency::kDevice) GTEST_SKIP() << "the CPU uses coherent VRAM in place";
+  const std::size_t came = count(base, kBytes, loaded());
+  EXPECT_TRUE(one_fault(came)) << came;
+  EXPECT_EQ(count(base, kBytes, Residency::kDevice), kPages - came);
 }
 
 TEST_P(Policy, AWalkThroughABlockTakesFewFaults) {
@@ -27,8 +29,8 @@ TEST_P(Policy, AWalkThroughABlockTakesFewFaults) {
   fill(base, kBytes, 2);
   (void)to_device(base, kBytes);
   EXPECT_EQ(check(base, kBytes, 2), "");
-  // 64 KiB, 128 KiB, ... 1 MiB: not more than six a block.
-  EXPECT_LE(statistics().faults_read, 2 * 6U);
+  // 64 KiB, 128 KiB, ... 1 MiB: not more than six a block. The module serves 64 KiB each time.
+  EXPECT_LE(statistics().faults_read, kernel() ? kBytes / kChunkBytes : 2 * 6U);
 }
 
 TEST_P(Policy, TheWindowIsSmallAgainAfterTheNextDemotion) {
@@ -40,10 +42,12 @@ TEST_P(Policy, TheWindowIsSmallAgainAfterTheNextDemotion) {
   (void)to_device(base, kBytes);
   std::uint32_t word = 0;
   store(base, &word, sizeof(word));
-  EXPECT_EQ(count(base, kBytes, Residency::kHost), kPagesPerChunk);
+  if (stored() == Residency::kDevice) GTEST_SKIP() << "the CPU uses coherent VRAM in place";
+  EXPECT_TRUE(one_fault(count(base, kBytes, Residency::kHost)));
 }
 
 TEST_P(Policy, OneFaultCanBeMadeToBringAWholeBlock) {
+  if (kernel()) GTEST_SKIP() << "how much a fault brings is the module's choice";
   if (!full()) GTEST_SKIP() << "at the resident level pages never leave RAM";
   remake(kVram, {.least = kPagesPerBlock, .most = kPagesPerBlock});
   std::byte* base = region(kBytes);
@@ -56,6 +60,7 @@ TEST_P(Policy, OneFaultCanBeMadeToBringAWholeBlock) {
 }
 
 TEST_P(Policy, ReadMostlyLeavesPagesInRamAndGivesTheDeviceACopy) {
+  if (kernel()) GTEST_SKIP() << "the module has no advice read mostly";
   std::byte* base = region(kBytes);
   fill(base, kBytes, 5);
   ASSERT_TRUE(engine().advise(base, kBytes, Advice::kReadMostly));
@@ -74,6 +79,7 @@ TEST_P(Policy, ReadMostlyLeavesPagesInRamAndGivesTheDeviceACopy) {
 }
 
 TEST_P(Policy, ReadMostlyPagesThatNobodyTouchedAreZeroOnTheDevice) {
+  if (kernel()) GTEST_SKIP() << "the module has no advice read mostly";
   std::byte* base = region(kBytes);
   fill(base, kPageBytes, 8);
   ASSERT_TRUE(engine().advise(base, kBytes, Advice::kReadMostly));
@@ -94,6 +100,15 @@ TEST_P(Policy, KeepHostNeverLeavesRam) {
   EXPECT_EQ(*sum, expected_sum(kBytes, 6));
   EXPECT_EQ(count(base, kBytes, Residency::kDevice), 0U);
   auto add = device_add(base, kBytes, 1);
+  if (kernel()) {
+    // The device works on them where they are.
+    ASSERT_TRUE(add) << add.error().to_string();
+    EXPECT_EQ(count(base, kBytes, Residency::kHost), kPages);
+    std::uint32_t word = 0;
+    load(&word, base, sizeof(word));
+    EXPECT_EQ(word, pattern(0, 6) + 1);
+    return;
+  }
   ASSERT_FALSE(add);
   EXPECT_EQ(add.error().code, Code::kUnsupported);
 }
@@ -115,9 +130,10 @@ TEST_P(Policy, EveryMigrationIsCountedUnderItsCause) {
   EXPECT_EQ(counters(Cause::kPrefetch).pages_to_device, kPages);
   EXPECT_EQ(counters(Cause::kDeviceAccess).pages_to_device, 0U);
   if (!full()) return;
-  EXPECT_EQ(check(base, kChunkBytes, 8), "");
-  EXPECT_EQ(counters(Cause::kCpuFault).pages_to_host, kPagesPerChunk);
   EXPECT_EQ(statistics().vram_bytes, kBytes);
+  EXPECT_EQ(check(base, kChunkBytes, 8), "");
+  if (loaded() == Residency::kDevice) GTEST_SKIP() << "the CPU uses coherent VRAM in place";
+  EXPECT_TRUE(one_fault(counters(Cause::kCpuFault).pages_to_host));
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, Policy, ::testing::ValuesIn(all_setups()), setup_name);

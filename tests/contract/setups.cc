@@ -6,7 +6,11 @@ namespace godwit::contract {
 
 std::vector<Setup> all_setups() {
   return {
-#ifdef GODWIT_CONTRACT_VULKAN
+#if defined(GODWIT_CONTRACT_KERNEL) && defined(GODWIT_CONTRACT_VULKAN)
+      {"KernelVulkan", HostKind::kKernel, HostLevel::kFull, DeviceKind::kVulkan},
+#elif defined(GODWIT_CONTRACT_KERNEL)
+      {"KernelSoft", HostKind::kKernel, HostLevel::kFull, DeviceKind::kSoft},
+#elif defined(GODWIT_CONTRACT_VULKAN)
       {"FakeVulkan", HostKind::kFake, HostLevel::kFull, DeviceKind::kVulkan},
       {"UserVulkan", HostKind::kUser, HostLevel::kFull, DeviceKind::kVulkan},
       {"UserResidentVulkan", HostKind::kUser, HostLevel::kResident, DeviceKind::kVulkan},
@@ -27,12 +31,16 @@ std::vector<Setup> user_setups() {
   return setups;
 }
 
-Result<std::unique_ptr<Device>> make_device(DeviceKind kind, std::uint64_t vram) {
+Result<std::unique_ptr<Device>> make_device(DeviceKind kind, std::uint64_t vram,
+                                            DeviceWindow* window) {
   DeviceOptions options;
+  options.window = window;
   options.vram_bytes = vram;
   options.threads = 2;
 #ifdef GODWIT_CONTRACT_VULKAN
-  options.validation = true;
+#ifndef GODWIT_CONTRACT_KERNEL
+  options.validation = true;  // the VM has no layers
+#endif
   if (kind == DeviceKind::kVulkan) return make_vulkan_device(options);
 #endif
   if (kind == DeviceKind::kVulkan) {

@@ -20,7 +20,7 @@ class GemmRunner;
 class Telemetry;
 
 struct ContextOptions {
-  std::string engine = "auto";   // "auto", "user", "kernel"
+  std::string engine = "auto";   // "auto", "user", "kernel", "kernel:NAME-OR-NODE"
   std::string device = "auto";   // "auto", "soft", "vulkan", "vulkan:NAME-OR-INDEX"
   std::string level = "auto";    // "auto", "full", "resident": docs/engines.md
   std::uint64_t vram_bytes = 0;  // VRAM that may be used; 0: what the device suggests
@@ -36,8 +36,9 @@ struct ContextOptions {
   [[nodiscard]] static Result<ContextOptions> from_environment();
 };
 
-/// Thread-safe. Ranges are in bytes and mean the pages that they touch; a range that is not within
-/// one region of managed memory is kInvalidArgument, and nothing is done.
+/// Thread-safe. Ranges are in bytes and mean the pages that they touch. With the user engine a range
+/// that is not within one region of managed memory is kInvalidArgument, and nothing is done; with the
+/// kernel engine a range is any memory of the process, and only sync() wants a region.
 class Context {
  public:
   /// Errors: kInvalidArgument (an unknown name), kUnavailable (with a reason for each engine that
@@ -73,6 +74,11 @@ class Context {
   [[nodiscard]] Result<> discard(const void* base, std::size_t bytes);
   [[nodiscard]] Result<> residency(const void* base, std::size_t bytes,
                                    std::span<Residency> pages) const;
+  /// A new descriptor of a dma-buf, the caller's, that shows the pages of the range as the device sees
+  /// them: to processes that map it (shared) and drivers that import it. Touching it brings a page to
+  /// VRAM. Errors: kUnsupported without the kernel engine, kInvalidArgument, kDeviceLost, kOutOfMemory.
+  [[nodiscard]] Result<int> view(const void* base, std::size_t bytes);
+  /// Up to date at the moment of the call; with the kernel engine the counters are fetched for it.
   [[nodiscard]] const Statistics& statistics() const;
 
   /// Around fork(); see docs/engines.md. A Context does not register these by itself.

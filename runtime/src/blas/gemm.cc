@@ -86,8 +86,7 @@ Result<GemmOperands> GemmRunner::operands(const GemmRequest& request) const {
                         element);
   };
   const auto managed = [this](const Matrix& matrix) {
-    return !matrix.empty() && engine_.manages(matrix.base()) &&
-           engine_.manages(matrix.base() + matrix.extent() - 1);
+    return !matrix.empty() && engine_.lends(matrix.base(), matrix.extent());
   };
   GemmOperands operands;
   if (request.k != 0 && !is_zero(request.alpha, is_complex(request.type))) {

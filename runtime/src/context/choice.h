@@ -7,15 +7,19 @@
 
 #include "godwit/context.h"
 #include "runtime/src/device/device.h"
-#include "runtime/src/host/host_memory.h"
+#include "runtime/src/engine/engine.h"
+#include "runtime/src/stats/telemetry.h"
 
 namespace godwit {
 
-/// The host memory of the engine that the options ask for. Errors: kInvalidArgument for an unknown
-/// engine or level, kUnavailable with a reason for each engine that was passed over.
-[[nodiscard]] Result<std::unique_ptr<HostMemory>> choose_host(const ContextOptions& options);
+/// The engine that the options ask for; `auto` is the kernel's where there is one. Errors:
+/// kInvalidArgument for an unknown engine or level, kUnavailable with a reason for each engine that was
+/// passed over. `telemetry` outlives it.
+[[nodiscard]] Result<std::unique_ptr<Engine>> choose_engine(const ContextOptions& options,
+                                                            Telemetry& telemetry);
 
-using DeviceMaker = std::function<Result<std::unique_ptr<Device>>()>;
+/// `window`: what the device computes on in place of VRAM of its own, or null.
+using DeviceMaker = std::function<Result<std::unique_ptr<Device>>(DeviceWindow* window)>;
 
 /// What makes the device when it is needed. Errors: kInvalidArgument for an unknown device.
 /// "auto" is a GPU through Vulkan where there is one; else soft, which computes on the same CPUs as

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include "godwit/context.h"
 
+#include <unistd.h>
+
 #include <utility>
 
 #include "runtime/src/base/inside.h"
 #include "runtime/src/blas/gemm.h"
 #include "runtime/src/context/choice.h"
-#include "runtime/src/engine/managed_engine.h"
+#include "runtime/src/engine/engine.h"
 #include "runtime/src/stats/telemetry.h"
 
 namespace godwit {
@@ -22,24 +24,19 @@ Context::~Context() {
 
 Result<std::unique_ptr<Context>> Context::create(const ContextOptions& options) {
   const InsideScope inside;
-  auto device = device_maker(options);
-  if (!device) return tl::unexpected(device.error());
-  auto host = choose_host(options);
-  if (!host) return tl::unexpected(host.error());
+  if (auto device = device_maker(options); !device) return tl::unexpected(device.error());
   std::unique_ptr<Context> context(new Context());
   auto telemetry = Telemetry::create(options.telemetry, options.event_slots);
   if (!telemetry) return tl::unexpected(telemetry.error());
   context->telemetry_ = std::move(*telemetry);
-  context->telemetry_->set_names("user", "");
-  ManagedEngineOptions engine_options;
-  engine_options.arena_bytes = options.arena_bytes;
-  engine_options.pool_bytes = options.pool_bytes;
-  engine_options.threads = options.threads;
-  engine_options.make_device = std::move(*device);
-  auto engine =
-      ManagedEngine::create(std::move(*host), *context->telemetry_, std::move(engine_options));
-  if (!engine) return tl::unexpected(engine.error());
+  auto engine = choose_engine(options, *context->telemetry_);
+  if (!engine) {
+    // Nothing happened that a report could tell of.
+    if (!options.telemetry.empty()) (void)::unlink(options.telemetry.c_str());
+    return tl::unexpected(engine.error());
+  }
   context->engine_ = std::move(*engine);
+  context->telemetry_->set_names(context->engine_->info().name, "");
   context->gemm_ = std::make_unique<GemmRunner>(*context->engine_, *context->telemetry_);
   return context;
 }
@@ -74,7 +71,13 @@ Result<> Context::residency(const void* base, std::size_t bytes,
                             std::span<Residency> pages) const {
   return engine_->residency(base, bytes, pages);
 }
-const Statistics& Context::statistics() const { return telemetry_->statistics(); }
+Result<int> Context::view(const void* base, std::size_t bytes) {
+  return engine_->view(base, bytes);
+}
+const Statistics& Context::statistics() const {
+  engine_->refresh_statistics();
+  return telemetry_->statistics();
+}
 
 void Context::prepare_fork() noexcept { engine_->prepare_fork(); }
 void Context::after_fork_in_parent() noexcept { engine_->after_fork_in_parent(); }

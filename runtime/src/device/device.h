@@ -98,7 +98,30 @@ struct GemmCommand {
   std::uint64_t ldc = 0;
 };
 
-using Command = std::variant<FillCommand, AddCommand, SumCommand, GemmCommand>;
+/// What became of a walk.
+struct WalkResult {
+  std::uint64_t nodes = 0;    // that were visited
+  std::uint64_t sum = 0;      // of their values as the walk left them, modulo 2^64
+  std::uint64_t stopped = 0;  // the pointer that was not followed; 0: the list's end
+};
+
+/// Follows a linked list that a program built, by its own pointers, in one thread of the device, and adds
+/// `add` to the 64-bit value of each node. Nodes lie in `memory`, all of whose chunks have frames, and
+/// whose first byte the program has at address `base`: pointers are translated by that. The walk ends
+/// at a null pointer, at one that is no multiple of 8 or whose node does not lie in `memory`, or after
+/// `limit` nodes.
+struct WalkCommand {
+  DeviceSpan memory;
+  std::uint64_t base = 0;    // as far from a multiple of 8 as memory.offset is
+  std::uint64_t head = 0;    // a pointer of the program
+  std::uint32_t next = 0;    // where a node has its pointer to the next one: bytes, a multiple of 8
+  std::uint32_t value = 8;   // where it has its value, likewise
+  std::uint32_t limit = 0;
+  std::uint32_t add = 0;
+  WalkResult* result = nullptr;  // written before the ticket completes
+};
+
+using Command = std::variant<FillCommand, AddCommand, SumCommand, GemmCommand, WalkCommand>;
 
 struct DeviceInfo {
   std::string kind;                // "soft" or "vulkan"
@@ -155,7 +178,32 @@ class Device {
   virtual void lose() noexcept = 0;
 };
 
+/// Memory that a device computes on in place of VRAM of its own: somebody else (the kernel module)
+/// owns VRAM, and shows the device a range of addresses, in slots of one size. VRAM offsets are
+/// offsets into that range. A slot may be used once memory is behind it, and keeps it from then on.
+class DeviceWindow {
+ public:
+  virtual ~DeviceWindow() = default;
+  /// What info() says of VRAM and of moving to and from it.
+  struct Facts {
+    std::uint64_t vram_bytes = 0;
+    std::uint64_t vram_physical = 0;
+    double to_device_rate = 0;  // bytes a second
+    double to_host_rate = 0;
+    std::string transfer_path;
+  };
+  [[nodiscard]] virtual Facts facts() const = 0;
+  /// The CPU's address of offset 0.
+  [[nodiscard]] virtual std::byte* base() const noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t bytes() const noexcept = 0;
+  [[nodiscard]] virtual std::uint64_t slot_bytes() const noexcept = 0;
+  /// A new descriptor of the dma-buf behind a slot, the caller's; -ENOENT where nothing is, or
+  /// another negative errno.
+  [[nodiscard]] virtual int slot_fd(std::size_t slot) const noexcept = 0;
+};
+
 struct DeviceOptions {
+  DeviceWindow* window = nullptr;  // computes on it; outlives the device. Null: VRAM of its own
   std::uint64_t vram_bytes = 0;  // 0: what the device suggests (half of what is free)
   unsigned threads = 0;          // soft: compute threads; 0: one for each CPU
   std::string select;            // vulkan: a part of the device's name or its index; empty: the best

@@ -30,8 +30,10 @@ struct Operand {
   [[nodiscard]] std::size_t extent() const { return count == 0 ? 0 : (count - 1) * stride + bytes; }
 };
 
-/// Operands that are in VRAM and stay there until the hold is released (or destroyed): no eviction,
-/// and CPU accesses that conflict wait. spans()[i] is operand i as the device sees it.
+/// Operands that were brought to VRAM, until the hold is released (or destroyed). With a table of the
+/// runtime's own they stay there: no eviction, and CPU accesses that conflict wait. With the kernel's,
+/// a page may leave, and the device's next access to it brings it back. span(i) is operand i as the
+/// device sees it.
 class Hold {
  public:
   virtual ~Hold() = default;
@@ -39,15 +41,16 @@ class Hold {
 };
 
 struct EngineInfo {
-  std::string name;    // "user", "fake"
+  std::string name;    // "user", "kernel", "fake"
   std::string level;   // "full" or "resident"; see docs/engines.md
-  std::string access;  // how the operating system lets us, for example "/dev/userfaultfd"
+  std::string access;  // how the operating system lets us, for example "/dev/userfaultfd", or which
+                       // render node, and what it says of itself
   std::vector<std::string> reasons;
   std::size_t arena_bytes = 0;
 };
 
 /// Thread-safe. Ranges are in bytes and need not be aligned: they mean the pages that they touch.
-/// A range outside managed memory is kInvalidArgument, and nothing is done.
+/// A range that the engine cannot move (lends() is false) is kInvalidArgument, and nothing is done.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -71,6 +74,9 @@ class Engine {
   [[nodiscard]] virtual std::size_t size_of(const void* region) const = 0;
   /// True for addresses of this engine's managed memory, allocated now or not. Lock-free.
   [[nodiscard]] virtual bool manages(const void* address) const noexcept = 0;
+  /// True where acquire() can bring these bytes to VRAM, if they can be moved at all: managed memory, or
+  /// for an engine that moves all memory of the process, any. Lock-free.
+  [[nodiscard]] virtual bool lends(const void* base, std::size_t bytes) const noexcept = 0;
   /// The address space that manages() is about.
   [[nodiscard]] virtual std::span<const std::byte> bounds() const noexcept = 0;
   /// The first region at or above `from`; empty when there is none.
@@ -94,12 +100,22 @@ class Engine {
   /// VRAM that belongs to no address, for operands outside managed memory. Released by destruction.
   [[nodiscard]] virtual Result<std::unique_ptr<Hold>> scratch(std::size_t bytes) = 0;
 
+  /// A new descriptor of a dma-buf that shows the page range as the device sees it, wherever it is
+  /// mapped or imported; the caller's. kUnsupported without the kernel module.
+  [[nodiscard]] virtual Result<int> view(const void* /*base*/, std::size_t /*bytes*/) {
+    return fail(Code::kUnsupported, "view: this takes the kernel engine, whose module shows memory "
+                                    "to others as the device sees it");
+  }
+
   /// Around fork(): everything comes home and stays until one of the other two is called, on the
   /// same thread. In the child the engine is detached: its memory is plain memory from then on.
   virtual void prepare_fork() noexcept = 0;
   virtual void after_fork_in_parent() noexcept = 0;
   virtual void after_fork_in_child() noexcept = 0;
   [[nodiscard]] virtual bool detached() const noexcept = 0;
+
+  /// Brings the counters up to date, where somebody else keeps them.
+  virtual void refresh_statistics() const noexcept {}
 };
 
 }  // namespace godwit

@@ -197,6 +197,10 @@ bool ManagedEngine::manages(const void* address) const noexcept {
   return core_->arena.contains(address);
 }
 
+bool ManagedEngine::lends(const void* base, std::size_t bytes) const noexcept {
+  return bytes != 0 && manages(base) && manages(static_cast<const std::byte*>(base) + bytes - 1);
+}
+
 std::span<const std::byte> ManagedEngine::bounds() const noexcept {
   return {core_->arena.base(), core_->arena.bytes()};
 }

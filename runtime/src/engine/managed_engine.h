@@ -42,6 +42,7 @@ class ManagedEngine final : public Engine {
   Result<> free(void* region) override;
   [[nodiscard]] std::size_t size_of(const void* region) const override;
   [[nodiscard]] bool manages(const void* address) const noexcept override;
+  [[nodiscard]] bool lends(const void* base, std::size_t bytes) const noexcept override;
   [[nodiscard]] std::span<const std::byte> bounds() const noexcept override;
   [[nodiscard]] std::span<const std::byte> next_region(const void* from) const override;
   [[nodiscard]] Result<MoveReport> prefetch(const void* base, std::size_t bytes,

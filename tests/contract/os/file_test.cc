@@ -135,7 +135,7 @@ TEST_P(OsFile, AfterTheLastHandlersDeathItsBytesAreThere) {
     std::byte* base = map(file);
     while (threads_named("godwit-fault") != 0) {
       const std::size_t before = threads_named("godwit-fault");
-      kill_one_handler(*engine().core().host);
+      kill_one_handler(*core().host);
       while (threads_named("godwit-fault") == before) std::this_thread::yield();
     }
     EXPECT_EQ(check(base, kBytes, 1), "");

@@ -180,9 +180,9 @@ TEST_P(Fork, AGrandchildSeesTheBytesToo) {
 TEST_P(Fork, AChildThatEndsItsEngineTouchesNothingElse) {
   // What of the engine's address space does not exist in the child may be somebody else's there.
   constexpr std::size_t kSlot = kBlockBytes;
-  std::byte* slot = engine().core().pool->take_empty(SlotSize::kBlock);
+  std::byte* slot = core().pool->take_empty(SlotSize::kBlock);
   ASSERT_NE(slot, nullptr);
-  engine().core().pool->give_empty(SlotSize::kBlock, slot);
+  core().pool->give_empty(SlotSize::kBlock, slot);
   (void)in_vram(kBytes, 14);
   const pid_t child = fork_with(engine());
   if (child == 0) {

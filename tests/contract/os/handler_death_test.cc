@@ -21,7 +21,7 @@ class HandlerDeath : public OsContract {
   void kill_until(std::size_t left) {
     while (threads_named("godwit-fault") > left) {
       const std::size_t before = threads_named("godwit-fault");
-      kill_one_handler(*engine().core().host);
+      kill_one_handler(*core().host);
       while (threads_named("godwit-fault") == before) std::this_thread::yield();
     }
   }

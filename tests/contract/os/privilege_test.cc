@@ -46,7 +46,7 @@ Result<std::unique_ptr<ManagedEngine>> engine_over(std::unique_ptr<HostMemory> h
   options.arena_bytes = arena;
   options.pool_bytes = std::size_t{8} << 20;
   options.threads = 2;
-  options.make_device = [] { return make_device(DeviceKind::kSoft, kVram); };
+  options.make_device = [] { return make_device(DeviceKind::kSoft, kVram, nullptr); };
   return ManagedEngine::create(std::move(host), telemetry, std::move(options));
 }
 

@@ -47,6 +47,9 @@ class CopyEngine final : public Engine {
   Result<> free(void*) override { return {}; }
   [[nodiscard]] std::size_t size_of(const void*) const override { return bytes_; }
   [[nodiscard]] bool manages(const void* address) const noexcept override;
+  [[nodiscard]] bool lends(const void* base, std::size_t bytes) const noexcept override {
+    return manages(base) && manages(static_cast<const std::byte*>(base) + bytes - 1);
+  }
   [[nodiscard]] std::span<const std::byte> bounds() const noexcept override {
     return {arena_, bytes_};
   }

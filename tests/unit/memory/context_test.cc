@@ -89,7 +89,7 @@ TEST(ContextOptionsTest, UnknownNamesAreRefusedWithWhatThereIs) {
   };
   ContextOptions options = small();
   options.engine = "nonsense";
-  refused(options, "auto, user and kernel");
+  refused(options, "auto, user, kernel");
   options = small();
   options.device = "nonsense";
   refused(options, "auto, soft, vulkan");

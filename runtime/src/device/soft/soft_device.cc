@@ -91,7 +91,7 @@ Result<std::unique_ptr<Device>> SoftDevice::create(const DeviceOptions& options)
   }
 
   SoftMapping vram;
-  if (vram.map(bytes) != 0) {
+  if (options.window == nullptr && vram.map(bytes) != 0) {
     return fail(Code::kOutOfMemory, "soft device: cannot map " + std::to_string(bytes) +
                                         " bytes of VRAM; ask for less");
   }
@@ -100,18 +100,23 @@ Result<std::unique_ptr<Device>> SoftDevice::create(const DeviceOptions& options)
     return fail(Code::kOutOfMemory, "soft device: cannot map a page");
   }
   try {
-    return std::unique_ptr<Device>(new SoftDevice(threads, std::move(vram), std::move(alive)));
+    return std::unique_ptr<Device>(
+        new SoftDevice(threads, std::move(vram), options.window, std::move(alive)));
   } catch (const std::bad_alloc&) {
     return fail(Code::kOutOfMemory, "soft device: cannot map the device object");
   }
 }
 
-SoftDevice::SoftDevice(unsigned threads, SoftMapping vram, SoftMapping alive) noexcept
+SoftDevice::SoftDevice(unsigned threads, SoftMapping vram, const DeviceWindow* window,
+                       SoftMapping alive) noexcept
     : vram_(std::move(vram)),
+      window_(window),
+      memory_(window == nullptr ? vram_.data() : window->base()),
+      memory_bytes_(window == nullptr ? vram_.bytes() : window->bytes()),
       alive_(std::move(alive)),
-      queue_(threads, vram_.data(), vram_.bytes()) {
+      queue_(threads, memory_, memory_bytes_) {
   *alive_.data() = std::byte{1};
-  measure_copies();
+  if (window == nullptr) measure_copies();
 }
 
 SoftDevice::~SoftDevice() {
@@ -150,18 +155,27 @@ DeviceInfo SoftDevice::info() const {
   info.transfer_path = rate_text(to_device_rate_, to_host_rate_);
   info.to_device_rate = to_device_rate_;
   info.to_host_rate = to_host_rate_;
+  if (window_ != nullptr) {
+    DeviceWindow::Facts facts = window_->facts();
+    info.vram_bytes = facts.vram_bytes;
+    info.vram_physical = facts.vram_physical;
+    info.transfer_path = std::move(facts.transfer_path);
+    info.to_device_rate = facts.to_device_rate;
+    info.to_host_rate = facts.to_host_rate;
+  }
   info.float_rate = queue_.float_rate();
   info.double_rate = queue_.double_rate();
   info.limits = {
       "commands waiting: " + std::to_string(SoftQueue::kSlots),
-      "VRAM is taken from RAM when it is first used, and not reserved before",
+      window_ == nullptr ? "VRAM is taken from RAM when it is first used, and not reserved before"
+                         : "computes on the kernel module's views, and faults as a device does",
       "after fork the child has no device",
   };
   return info;
 }
 
 const std::byte* SoftDevice::direct(std::uint64_t vram) const noexcept {
-  return gone() || !in_range(vram, 1) ? nullptr : vram_.data() + vram;
+  return gone() || !in_range(vram, 1) ? nullptr : memory_ + vram;
 }
 
 int SoftDevice::copy(Direction direction, std::span<const CopyOp> ops) noexcept {
@@ -175,7 +189,7 @@ int SoftDevice::copy(Direction direction, std::span<const CopyOp> ops) noexcept 
   for (const CopyOp& op : ops) {
     if (op.bytes == 0) continue;
     const bool stream = op.bytes >= kStreamPiece && streams(direction, total);
-    std::byte* const vram = vram_.data() + op.vram;
+    std::byte* const vram = memory_ + op.vram;
     if (direction == Direction::kToDevice) {
       soft_copy(vram, op.host, op.bytes, stream);
     } else {
@@ -196,7 +210,7 @@ int SoftDevice::copy_async(Direction direction, std::span<const CopyOp> ops,
 int SoftDevice::clear(std::uint64_t vram, std::size_t bytes) noexcept {
   if (gone()) return -ENODEV;
   if (!in_range(vram, bytes)) return -EINVAL;
-  soft_clear(vram_.data() + vram, bytes, bytes >= kStreamToDevice);
+  soft_clear(memory_ + vram, bytes, bytes >= kStreamToDevice);
   return 0;
 }
 

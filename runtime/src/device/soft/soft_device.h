@@ -2,7 +2,7 @@
 // A device made of CPU threads and their own memory: what every machine has, and the reference that
 // other devices are tested against.
 //
-// VRAM is one anonymous mapping. Copies are made by the thread that asks for them, so that they
+// VRAM is one anonymous mapping, or the window that it was given. Copies are made by the thread that asks for them, so that they
 // overlap with commands and scale with threads; they take no lock. Commands run in SoftQueue.
 //
 // After a fork the child has neither VRAM nor threads: there every call fails with -ENODEV.
@@ -42,10 +42,11 @@ class SoftDevice final : public Device {
   void lose() noexcept override;
 
  private:
-  SoftDevice(unsigned threads, SoftMapping vram, SoftMapping alive) noexcept;
+  SoftDevice(unsigned threads, SoftMapping vram, const DeviceWindow* window,
+             SoftMapping alive) noexcept;
 
   [[nodiscard]] bool in_range(std::uint64_t vram, std::size_t bytes) const noexcept {
-    return vram <= vram_.bytes() && bytes <= vram_.bytes() - vram;
+    return vram <= memory_bytes_ && bytes <= memory_bytes_ - vram;
   }
   /// False in a child.
   [[nodiscard]] bool here() const noexcept { return *alive_.data() != std::byte{0}; }
@@ -53,7 +54,10 @@ class SoftDevice final : public Device {
   [[nodiscard]] bool gone() const noexcept { return queue_.lost() || !here(); }
   void measure_copies() noexcept;
 
-  SoftMapping vram_;
+  SoftMapping vram_;  // none where there is a window
+  const DeviceWindow* window_;
+  std::byte* const memory_;  // of vram_, or of the window
+  const std::uint64_t memory_bytes_;
   SoftMapping alive_;  // its first byte is 1; the kernel wipes it on fork
   SoftQueue queue_;
   double to_device_rate_ = 0;  // constant once the constructor is done

@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "runtime/src/device/soft/soft_gemm.h"
+#include "runtime/src/device/soft/soft_walk.h"
 #include "runtime/src/device/soft/soft_words.h"
 
 namespace godwit {
@@ -57,6 +58,7 @@ int SoftQueue::check(const Command& command) const noexcept {
             return sum.sum == nullptr ? -EINVAL : check_words(sum.source, vram_bytes_);
           },
           [&](const GemmCommand& gemm) { return check_gemm(gemm, vram_bytes_); },
+          [&](const WalkCommand& walk) { return check_walk(walk, vram_bytes_); },
       },
       command);
 }
@@ -163,6 +165,7 @@ void SoftQueue::execute(const Command& command) noexcept {
                  [&](const AddCommand& add) { run_add(add, vram_, pool_, lost_); },
                  [&](const SumCommand& sum) { run_sum(sum, vram_, pool_, lost_); },
                  [&](const GemmCommand& gemm) { execute_gemm(gemm); },
+                 [&](const WalkCommand& walk) { run_walk(walk, vram_, lost_); },
              },
              command);
 }

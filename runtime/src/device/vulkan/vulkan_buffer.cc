@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Buffer of vulkan_memory.h.
+#include <fcntl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <utility>
@@ -60,30 +62,57 @@ Buffer::~Buffer() {
   if (mapping_ != nullptr) munmap(mapping_, bytes_);
 }
 
+int Buffer::make_buffer(VkExternalMemoryHandleTypeFlagBits external) noexcept {
+  VkExternalMemoryBufferCreateInfo outside{};
+  outside.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO;
+  outside.handleTypes = external;
+  VkBufferCreateInfo info{};
+  info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
+  info.pNext = external != 0 ? &outside : nullptr;
+  info.size = bytes_;
+  info.usage = VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
+               VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  info.sharingMode =
+      gpu_->families().size() > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE;
+  info.queueFamilyIndexCount = static_cast<std::uint32_t>(gpu_->families().size());
+  info.pQueueFamilyIndices = gpu_->families().data();
+  const VkResult result = gpu_->vk.vkCreateBuffer(gpu_->handle(), &info, nullptr, &buffer_);
+  if (result == VK_SUCCESS) return 0;
+  buffer_ = VK_NULL_HANDLE;
+  return gpu_->error_of(result);
+}
+
+int Buffer::bind_memory(const VkMemoryAllocateInfo& allocate, bool map) noexcept {
+  VkResult result = gpu_->vk.vkAllocateMemory(gpu_->handle(), &allocate, nullptr, &memory_);
+  if (result != VK_SUCCESS) {
+    memory_ = VK_NULL_HANDLE;
+    return result == VK_ERROR_INVALID_EXTERNAL_HANDLE ? -EOPNOTSUPP : gpu_->error_of(result);
+  }
+  result = gpu_->vk.vkBindBufferMemory(gpu_->handle(), buffer_, memory_, 0);
+  if (result != VK_SUCCESS) return gpu_->error_of(result);
+  const VkMemoryPropertyFlags type =
+      gpu_->memory().memoryTypes[allocate.memoryTypeIndex].propertyFlags;
+  if (map && (type & kHostFlags) == kHostFlags) {
+    void* data = nullptr;
+    result = gpu_->vk.vkMapMemory(gpu_->handle(), memory_, 0, VK_WHOLE_SIZE, 0, &data);
+    if (result == VK_ERROR_MEMORY_MAP_FAILED) return -ENOMEM;
+    if (result != VK_SUCCESS) return gpu_->error_of(result);
+    data_ = static_cast<std::byte*>(data);
+  }
+  VkBufferDeviceAddressInfo address{};
+  address.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO;
+  address.buffer = buffer_;
+  address_ = gpu_->vk.vkGetBufferDeviceAddress(gpu_->handle(), &address);
+  return 0;
+}
+
 int Buffer::create(Gpu& gpu, std::uint64_t bytes, std::uint32_t type, bool import,
                    Buffer* out) noexcept {
   Buffer made;
   made.gpu_ = &gpu;
   made.bytes_ = bytes;
-
-  VkExternalMemoryBufferCreateInfo external{};
-  external.sType = VK_STRUCTURE_TYPE_EXTERNAL_MEMORY_BUFFER_CREATE_INFO;
-  external.handleTypes = kHostPointer;
-  VkBufferCreateInfo info{};
-  info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
-  info.pNext = import ? &external : nullptr;
-  info.size = bytes;
-  info.usage = VK_BUFFER_USAGE_SHADER_DEVICE_ADDRESS_BIT | VK_BUFFER_USAGE_STORAGE_BUFFER_BIT |
-               VK_BUFFER_USAGE_TRANSFER_SRC_BIT | VK_BUFFER_USAGE_TRANSFER_DST_BIT;
-  info.sharingMode =
-      gpu.families().size() > 1 ? VK_SHARING_MODE_CONCURRENT : VK_SHARING_MODE_EXCLUSIVE;
-  info.queueFamilyIndexCount = static_cast<std::uint32_t>(gpu.families().size());
-  info.pQueueFamilyIndices = gpu.families().data();
-  VkResult result = gpu.vk.vkCreateBuffer(gpu.handle(), &info, nullptr, &made.buffer_);
-  if (result != VK_SUCCESS) {
-    made.buffer_ = VK_NULL_HANDLE;
-    return gpu.error_of(result);
-  }
+  int error = made.make_buffer(import ? kHostPointer : VkExternalMemoryHandleTypeFlagBits{});
+  if (error != 0) return error;
 
   VkMemoryRequirements needs{};
   gpu.vk.vkGetBufferMemoryRequirements(gpu.handle(), made.buffer_, &needs);
@@ -116,29 +145,56 @@ int Buffer::create(Gpu& gpu, std::uint64_t bytes, std::uint32_t type, bool impor
   VkMemoryAllocateInfo allocate{};
   allocate.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
   allocate.pNext = &flags;
-  allocate.allocationSize = needs.size;
-  if (import) allocate.allocationSize = bytes;
+  allocate.allocationSize = import ? bytes : needs.size;
   allocate.memoryTypeIndex = type;
-  result = gpu.vk.vkAllocateMemory(gpu.handle(), &allocate, nullptr, &made.memory_);
-  if (result != VK_SUCCESS) {
-    made.memory_ = VK_NULL_HANDLE;
-    return result == VK_ERROR_INVALID_EXTERNAL_HANDLE ? -EOPNOTSUPP : gpu.error_of(result);
+  error = made.bind_memory(allocate, !import);
+  if (error != 0) return error;
+  if (import) made.data_ = made.mapping_;
+  out->swap(made);
+  return 0;
+}
+
+int Buffer::import_dma_buf(Gpu& gpu, int fd, Buffer* out) noexcept {
+  constexpr auto kDmaBuf = VK_EXTERNAL_MEMORY_HANDLE_TYPE_DMA_BUF_BIT_EXT;
+  const off_t size = ::lseek(fd, 0, SEEK_END);
+  if (size <= 0) return -EINVAL;
+  Buffer made;
+  made.gpu_ = &gpu;
+  made.bytes_ = static_cast<std::uint64_t>(size);
+  if (const int error = made.make_buffer(kDmaBuf); error != 0) return error;
+  VkMemoryRequirements needs{};
+  gpu.vk.vkGetBufferMemoryRequirements(gpu.handle(), made.buffer_, &needs);
+  VkMemoryFdPropertiesKHR properties{};
+  properties.sType = VK_STRUCTURE_TYPE_MEMORY_FD_PROPERTIES_KHR;
+  if (gpu.vk.vkGetMemoryFdPropertiesKHR(gpu.handle(), kDmaBuf, fd, &properties) != VK_SUCCESS) {
+    return -EOPNOTSUPP;
   }
-  result = gpu.vk.vkBindBufferMemory(gpu.handle(), made.buffer_, made.memory_, 0);
-  if (result != VK_SUCCESS) return gpu.error_of(result);
-  if (import) {
-    made.data_ = made.mapping_;
-  } else if ((gpu.memory().memoryTypes[type].propertyFlags & kHostFlags) == kHostFlags) {
-    void* data = nullptr;
-    result = gpu.vk.vkMapMemory(gpu.handle(), made.memory_, 0, VK_WHOLE_SIZE, 0, &data);
-    if (result == VK_ERROR_MEMORY_MAP_FAILED) return -ENOMEM;
-    if (result != VK_SUCCESS) return gpu.error_of(result);
-    made.data_ = static_cast<std::byte*>(data);
+  const std::uint32_t bits = needs.memoryTypeBits & properties.memoryTypeBits;
+  const std::uint32_t type =
+      find_type(gpu, bits, kHostFlags, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  if (type == kNoType) return -EOPNOTSUPP;
+  // Vulkan takes the descriptor where the import succeeds.
+  VkImportMemoryFdInfoKHR import{};
+  import.sType = VK_STRUCTURE_TYPE_IMPORT_MEMORY_FD_INFO_KHR;
+  import.handleType = kDmaBuf;
+  import.fd = ::fcntl(fd, F_DUPFD_CLOEXEC, 0);
+  if (import.fd < 0) return -errno;
+  VkMemoryAllocateFlagsInfo flags{};
+  flags.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_FLAGS_INFO;
+  flags.pNext = &import;
+  flags.flags = VK_MEMORY_ALLOCATE_DEVICE_ADDRESS_BIT;
+  VkMemoryAllocateInfo allocate{};
+  allocate.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
+  allocate.pNext = &flags;
+  allocate.allocationSize = made.bytes_;
+  allocate.memoryTypeIndex = type;
+  const int error = made.bind_memory(allocate, true);
+  if (error != 0) {
+    if (made.memory_ == VK_NULL_HANDLE) ::close(import.fd);
+    return error;
   }
-  VkBufferDeviceAddressInfo address{};
-  address.sType = VK_STRUCTURE_TYPE_BUFFER_DEVICE_ADDRESS_INFO;
-  address.buffer = made.buffer_;
-  made.address_ = gpu.vk.vkGetBufferDeviceAddress(gpu.handle(), &address);
+  // A child would see its parent's memory through it.
+  if (made.data_ != nullptr) (void)::madvise(made.data_, made.bytes_, MADV_DONTFORK);
   out->swap(made);
   return 0;
 }

@@ -64,6 +64,12 @@ void Commands::reap_locked() noexcept {
       *submission.sum = sum;
       submission.sum = nullptr;
     }
+    if (submission.walk != nullptr) {
+      std::memcpy(submission.walk,
+                  partials_.data() + submission.index * kPartials * sizeof(std::uint64_t),
+                  sizeof(WalkResult));
+      submission.walk = nullptr;
+    }
     free_.push_back(&submission);  // within its capacity
     pending_.pop_front();
     freed_.notify_one();
@@ -90,6 +96,7 @@ void Commands::release(Submission& submission) noexcept {
   {
     const std::lock_guard guard(lock_);
     submission.sum = nullptr;
+    submission.walk = nullptr;
     free_.push_back(&submission);
   }
   freed_.notify_one();

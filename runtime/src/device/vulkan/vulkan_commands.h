@@ -53,6 +53,7 @@ class Commands {
     std::size_t index = 0;            // of the partial sums
     std::uint32_t partial_count = 0;  // SumCommand: to be added up
     std::uint64_t* sum = nullptr;
+    WalkResult* walk = nullptr;       // WalkCommand: the first partial sums are it
   };
   struct Pending {
     Ticket ticket = 0;
@@ -71,6 +72,7 @@ class Commands {
   [[nodiscard]] int record(const Command& command, Submission& submission);
   [[nodiscard]] int record_words(WordOperation operation, const DeviceSpan& span,
                                  std::uint32_t value, Submission& submission);
+  [[nodiscard]] int record_walk(const WalkCommand& command, Submission& submission);
   [[nodiscard]] int record_gemm(const GemmCommand& command, const GemmExtents& extents,
                                 Submission& submission);
   [[nodiscard]] int begin(Submission& submission, VkCommandBuffer* commands);

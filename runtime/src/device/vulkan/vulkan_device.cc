@@ -13,7 +13,8 @@ Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(const DeviceOptions& 
   auto gpu = Gpu::create(options.validation, options.select, options.hardware_only);
   if (!gpu) return tl::unexpected(std::move(gpu.error()));
   device->gpu_ = std::move(*gpu);
-  auto vram = Vram::create(*device->gpu_, options.vram_bytes);
+  auto vram = options.window != nullptr ? Vram::create(*device->gpu_, *options.window)
+                                        : Vram::create(*device->gpu_, options.vram_bytes);
   if (!vram) return tl::unexpected(std::move(vram.error()));
   device->vram_ = std::move(*vram);
   auto compute = Timeline::create(*device->gpu_);
@@ -30,6 +31,10 @@ Result<std::unique_ptr<VulkanDevice>> VulkanDevice::create(const DeviceOptions& 
   device->copier_ =
       std::make_unique<Copier>(*device->gpu_, *device->transfer_, device->tickets_);
 
+  if (options.window != nullptr) {  // nothing of it is ours to measure with
+    device->describe();
+    return device;
+  }
   std::uint64_t used = 0;
   device->info_.float_rate = device->commands_->measure(ScalarType::kFloat, &used);
   device->info_.double_rate = device->commands_->measure(ScalarType::kDouble, &used);
@@ -45,7 +50,8 @@ void VulkanDevice::describe() {
   info_.kind = "vulkan";
   info_.name = physical.properties.deviceName;
   info_.driver = physical.driver;
-  info_.vram_bytes = vram_->bytes();
+  info_.vram_bytes =
+      vram_->window() != nullptr ? vram_->window()->facts().vram_bytes : vram_->bytes();
   info_.vram_physical = vram_->physical_bytes();
   info_.float64 = physical.float64;
   info_.software = physical.is_cpu;
@@ -54,8 +60,13 @@ void VulkanDevice::describe() {
   info_.to_device_rate = transfer_->rate(Direction::kToDevice);
   info_.to_host_rate = transfer_->rate(Direction::kToHost);
   std::vector<std::string>& limits = info_.limits;
-  limits.push_back("VRAM in segments of " + std::to_string(vram_->segment_bytes() >> 20) +
-                   " MiB" + (vram_->imported() ? ", own mappings that are imported" : ""));
+  const std::string segments = std::to_string(vram_->segment_bytes() >> 20) + " MiB";
+  if (vram_->window() != nullptr) {
+    limits.push_back("the kernel module's views, imported as dma-bufs of " + segments);
+  } else {
+    limits.push_back("VRAM in segments of " + segments +
+                     (vram_->imported() ? ", own mappings that are imported" : ""));
+  }
   limits.push_back(physical.shared_queue
                        ? "one queue: copies through it wait for commands"
                        : "copies have a queue of their own (family " +

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <vector>
 
 namespace godwit::vulkan {
 namespace {
@@ -49,14 +50,19 @@ Result<std::unique_ptr<Gpu>> Gpu::create(bool validation, const std::string& sel
   features.pNext = &features12;
   features.features.shaderInt64 = VK_TRUE;
   features.features.shaderFloat64 = physical.float64 ? VK_TRUE : VK_FALSE;
-  const char* extensions[1] = {VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME};
+  std::vector<const char*> extensions;
+  if (physical.memory_host) extensions.push_back(VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  if (physical.memory_dma_buf) {
+    extensions.push_back(VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
+    extensions.push_back(VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME);
+  }
   VkDeviceCreateInfo info{};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   info.pNext = &features;
   info.queueCreateInfoCount = queue_infos;
   info.pQueueCreateInfos = queues;
-  info.enabledExtensionCount = physical.memory_host ? 1 : 0;
-  info.ppEnabledExtensionNames = extensions;
+  info.enabledExtensionCount = static_cast<std::uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
   const VkResult result =
       gpu->instance_->create_device(physical.handle, info, &gpu->device_, &gpu->vk);
   if (result != VK_SUCCESS) {

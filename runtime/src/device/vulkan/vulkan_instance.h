@@ -78,6 +78,7 @@ struct PhysicalDevice {
   bool float64 = false;
   bool memory_host = false;    // VK_EXT_external_memory_host
   bool memory_budget = false;  // VK_EXT_memory_budget
+  bool memory_dma_buf = false;  // VK_EXT_external_memory_dma_buf, and descriptors
   VkDeviceSize import_alignment = 0;
   VkDeviceSize max_allocation = 0;
   std::uint32_t compute_family = 0;

@@ -94,6 +94,42 @@ Result<std::unique_ptr<Vram>> Vram::create(Gpu& gpu, std::uint64_t bytes) {
   return vram;
 }
 
+Result<std::unique_ptr<Vram>> Vram::create(Gpu& gpu, const DeviceWindow& window) {
+  const PhysicalDevice& physical = gpu.physical();
+  const std::string name = physical.properties.deviceName;
+  if (!physical.memory_dma_buf) {
+    return fail(Code::kUnavailable,
+                name + " imports no dma-buf (VK_EXT_external_memory_dma_buf; lavapipe does from Mesa "
+                       "25 on), so it cannot see memory as the kernel module shows it");
+  }
+  if (physical.max_allocation < window.slot_bytes()) {
+    return fail(Code::kUnavailable, name + " imports at most " +
+                                        std::to_string(physical.max_allocation >> 20) +
+                                        " MiB at once, a slot of the window has " +
+                                        std::to_string(window.slot_bytes() >> 20));
+  }
+  std::unique_ptr<Vram> vram(new Vram(gpu));
+  vram->window_ = &window;
+  vram->bytes_ = window.bytes();
+  vram->physical_bytes_ = window.facts().vram_physical;
+  vram->segment_bytes_ = window.slot_bytes();
+  vram->mapped_ = true;
+  vram->segments_ = std::vector<Segment>(window.bytes() / window.slot_bytes());
+  return vram;
+}
+
+int Vram::make(std::uint64_t index, Buffer* buffer) noexcept {
+  if (window_ == nullptr) {
+    const std::uint64_t bytes = std::min(segment_bytes_, bytes_ - index * segment_bytes_);
+    return Buffer::create(gpu_, bytes, type_, import_, buffer);
+  }
+  const int fd = window_->slot_fd(index);
+  if (fd < 0) return fd;
+  const int error = Buffer::import_dma_buf(gpu_, fd, buffer);
+  ::close(fd);
+  return error;
+}
+
 int Vram::locate(std::uint64_t vram, Place* place) noexcept {
   const std::uint64_t index = vram / segment_bytes_;
   const std::uint64_t offset = vram % segment_bytes_;
@@ -102,8 +138,7 @@ int Vram::locate(std::uint64_t vram, Place* place) noexcept {
     const std::lock_guard guard(lock_);
     if (!segment.ready.load(std::memory_order_relaxed)) {
       if (gpu_.lost()) return -ENODEV;
-      const std::uint64_t bytes = std::min(segment_bytes_, bytes_ - index * segment_bytes_);
-      const int error = Buffer::create(gpu_, bytes, type_, import_, &segment.buffer);
+      const int error = make(index, &segment.buffer);
       if (error != 0) return error == -ENODEV ? error : -ENOMEM;
       segment.ready.store(true, std::memory_order_release);
     }

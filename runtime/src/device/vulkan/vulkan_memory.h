@@ -11,6 +11,7 @@
 
 #include "godwit/result.h"
 #include "godwit/units.h"
+#include "runtime/src/device/device.h"
 #include "runtime/src/device/vulkan/vulkan_gpu.h"
 
 namespace godwit::vulkan {
@@ -44,6 +45,8 @@ class Buffer {
   /// Memory of type `type`. Returns 0 or an errno; `out` is changed on success only.
   [[nodiscard]] static int create(Gpu& gpu, std::uint64_t bytes, std::uint32_t type, bool import,
                                   Buffer* out) noexcept;
+  /// The memory behind a dma-buf, all of it, mapped where the host can. `fd` stays the caller's.
+  [[nodiscard]] static int import_dma_buf(Gpu& gpu, int fd, Buffer* out) noexcept;
   /// Host-visible and coherent.
   [[nodiscard]] static int create_host(Gpu& gpu, std::uint64_t bytes, Use use, Source source,
                                        Buffer* out) noexcept;
@@ -55,6 +58,10 @@ class Buffer {
 
  private:
   void swap(Buffer& other) noexcept;
+  /// With bytes_ set; for memory of this kind from outside, or 0.
+  [[nodiscard]] int make_buffer(VkExternalMemoryHandleTypeFlagBits external) noexcept;
+  /// Allocates, binds, and maps where the type allows.
+  [[nodiscard]] int bind_memory(const VkMemoryAllocateInfo& allocate, bool map) noexcept;
 
   Gpu* gpu_ = nullptr;
   VkBuffer buffer_ = VK_NULL_HANDLE;
@@ -65,7 +72,8 @@ class Buffer {
   std::uint64_t bytes_ = 0;       // also of the mapping
 };
 
-/// VRAM: a linear range of offsets over segments, each one Buffer that is made at its first use.
+/// VRAM: a linear range of offsets over segments, each one Buffer that is made at its first use. In a
+/// window a segment is a slot, and its Buffer the slot's dma-buf.
 class Vram {
  public:
   static constexpr std::uint64_t kSegmentBytes = std::uint64_t{256} << 20;
@@ -82,6 +90,10 @@ class Vram {
   /// `bytes` 0: what is suggested. Errors: kInvalidArgument, kOutOfMemory, kUnavailable.
   [[nodiscard]] static Result<std::unique_ptr<Vram>> create(Gpu& gpu, std::uint64_t bytes);
 
+  /// `window` outlives it. Errors: kUnavailable where the device imports no such memory.
+  [[nodiscard]] static Result<std::unique_ptr<Vram>> create(Gpu& gpu, const DeviceWindow& window);
+
+  [[nodiscard]] const DeviceWindow* window() const { return window_; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] std::uint64_t physical_bytes() const { return physical_bytes_; }
   [[nodiscard]] std::uint64_t segment_bytes() const { return segment_bytes_; }
@@ -103,7 +115,10 @@ class Vram {
   explicit Vram(Gpu& gpu) : gpu_(gpu) {}
   [[nodiscard]] bool pick_type(std::uint32_t type_bits);
 
+  [[nodiscard]] int make(std::uint64_t index, Buffer* buffer) noexcept;
+
   Gpu& gpu_;
+  const DeviceWindow* window_ = nullptr;
   std::uint64_t bytes_ = 0;
   std::uint64_t physical_bytes_ = 0;
   std::uint64_t segment_bytes_ = kSegmentBytes;

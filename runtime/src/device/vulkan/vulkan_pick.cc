@@ -74,6 +74,9 @@ std::vector<std::string> probe(const InstanceTable& vk, PhysicalDevice& device) 
   vk.vkEnumerateDeviceExtensionProperties(device.handle, nullptr, &count, extensions.data());
   extensions.resize(count);
   device.memory_host = has_extension(extensions, VK_EXT_EXTERNAL_MEMORY_HOST_EXTENSION_NAME);
+  device.memory_dma_buf =
+      has_extension(extensions, VK_EXT_EXTERNAL_MEMORY_DMA_BUF_EXTENSION_NAME) &&
+      has_extension(extensions, VK_KHR_EXTERNAL_MEMORY_FD_EXTENSION_NAME);
   device.memory_budget = has_extension(extensions, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME);
 
   VkPhysicalDeviceVulkan12Features features12{};

@@ -9,6 +9,7 @@
 #include "runtime/src/device/vulkan/gemm_cpu_float.h"
 #include "runtime/src/device/vulkan/gemm_double.h"
 #include "runtime/src/device/vulkan/gemm_float.h"
+#include "runtime/src/device/vulkan/walk.h"
 #include "runtime/src/device/vulkan/words_add.h"
 #include "runtime/src/device/vulkan/words_fill.h"
 #include "runtime/src/device/vulkan/words_sum.h"
@@ -62,6 +63,9 @@ Pipelines::~Pipelines() {
       gpu_.vk.vkDestroyPipeline(gpu_.handle(), entry.pipeline, nullptr);
     }
   }
+  if (walk_.pipeline != VK_NULL_HANDLE) {
+    gpu_.vk.vkDestroyPipeline(gpu_.handle(), walk_.pipeline, nullptr);
+  }
   if (layout_ != VK_NULL_HANDLE) {
     gpu_.vk.vkDestroyPipelineLayout(gpu_.handle(), layout_, nullptr);
   }
@@ -73,6 +77,10 @@ int Pipelines::words(WordOperation operation, VkPipeline* pipeline) noexcept {
   static constexpr Code32 kCode[kWords] = {spirv::kWordsFill, spirv::kWordsAdd, spirv::kWordsSum};
   const auto index = static_cast<std::size_t>(operation);
   return get(entries_[index], kCode[index], {}, pipeline);
+}
+
+int Pipelines::walk(VkPipeline* pipeline) noexcept {
+  return get(walk_, spirv::kWalk, {}, pipeline);
 }
 
 int Pipelines::gemm(ScalarType type, Transpose transa, Transpose transb,

@@ -23,7 +23,7 @@ struct Tile {
 /// Any thread. Pipelines take their parameters by push constants only.
 class Pipelines {
  public:
-  static constexpr std::uint32_t kPushBytes = 48;
+  static constexpr std::uint32_t kPushBytes = 64;
 
   [[nodiscard]] static Result<std::unique_ptr<Pipelines>> create(Gpu& gpu);
   /// No command that uses a pipeline is under way.
@@ -34,6 +34,7 @@ class Pipelines {
   [[nodiscard]] VkPipelineLayout layout() const { return layout_; }
   /// 0 or an errno. Compiling takes up to a second on a device that is a CPU.
   [[nodiscard]] int words(WordOperation operation, VkPipeline* pipeline) noexcept;
+  [[nodiscard]] int walk(VkPipeline* pipeline) noexcept;
   [[nodiscard]] int gemm(ScalarType type, Transpose transa, Transpose transb,
                          VkPipeline* pipeline) noexcept;
   [[nodiscard]] Tile tile(ScalarType type) const;
@@ -53,6 +54,7 @@ class Pipelines {
   Gpu& gpu_;
   VkPipelineLayout layout_ = VK_NULL_HANDLE;
   std::array<Entry, kWords + 4 * kTransposes> entries_;
+  Entry walk_;
 };
 
 }  // namespace godwit::vulkan

@@ -63,6 +63,15 @@ Result<std::unique_ptr<Transfer>> Transfer::create(Gpu& gpu, Vram& vram,
     return fail(Code::kInvalidArgument, "transfer is \"" + forced +
                                             "\"; it can be direct, staging or import");
   }
+  if (const DeviceWindow* window = vram.window(); window != nullptr) {
+    // Who owns VRAM moves pages there; copies only write what the device is shown.
+    const DeviceWindow::Facts facts = window->facts();
+    transfer->rates_[static_cast<std::size_t>(Direction::kToDevice)] = facts.to_device_rate;
+    transfer->rates_[static_cast<std::size_t>(Direction::kToHost)] = facts.to_host_rate;
+    transfer->report_ = facts.transfer_path;
+    transfer->direct_ = true;
+    return transfer;
+  }
   bool usable[kPaths] = {};
   std::vector<std::string> reasons;
   for (std::size_t i = 0; i < kPaths; ++i) {

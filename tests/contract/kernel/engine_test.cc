@@ -1,0 +1,502 @@
+// SPDX-License-Identifier: MIT
+// What only the kernel engine can do, in the VM: memory that Godwit did not allocate, versions, events,
+// processes, a device that is unplugged.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <functional>
+#include <map>
+#include <numeric>
+#include <sstream>
+#include <thread>
+#include <vector>
+
+#include "godwit/context.h"
+#include "godwit/units.h"
+#include "runtime/src/device/device.h"
+#include "runtime/src/engine/kernel/kernel_engine.h"
+#include "runtime/src/engine/kernel/render_node.h"
+
+namespace godwit {
+namespace {
+
+constexpr std::size_t kBytes = std::size_t{1} << 20;
+
+#define ASSERT_DONE(call)                           \
+  do {                                              \
+    const auto done = call;                         \
+    ASSERT_TRUE(done) << done.error().to_string(); \
+  } while (false)
+
+std::uint32_t word_at(std::size_t index) { return static_cast<std::uint32_t>(index * 2654435761U); }
+
+Result<std::unique_ptr<Device>> soft_on(DeviceWindow* window) {
+  DeviceOptions options;
+  options.window = window;
+  options.threads = 2;
+  return make_soft_device(options);
+}
+
+/// Static data, which nobody allocated.
+alignas(kPageBytes) std::array<std::uint32_t, kBytes / 4> static_words;
+
+class KernelEngineTest : public ::testing::Test {
+ protected:
+  void SetUp() override { make(4096); }
+  void make(std::uint32_t records) {
+    engine_.reset();
+    telemetry_ = std::move(*Telemetry::create("", 4096));
+    auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION);
+    ASSERT_TRUE(driver) << driver.error().to_string();
+    KernelEngineOptions options;
+    options.arena_bytes = std::size_t{256} << 20;
+    options.event_records = records;
+    options.make_device = soft_on;
+    auto engine = KernelEngine::create(std::move(*driver), *telemetry_, std::move(options));
+    ASSERT_TRUE(engine) << engine.error().to_string();
+    engine_ = std::move(*engine);
+    ASSERT_TRUE(engine_->device());
+  }
+
+  Result<> run(const Command& command) {
+    Device* device = *engine_->device();
+    Ticket ticket = 0;
+    int error = device->submit(command, &ticket);
+    if (error == 0) error = device->wait(ticket, std::chrono::seconds(20));
+    if (error != 0) return fail_errno(-error, "a command on the device");
+    return {};
+  }
+  Result<> add(void* base, std::size_t bytes, std::uint32_t value) {
+    const Operand operand{.base = base, .bytes = bytes, .access = Access::kReadWrite};
+    auto hold = engine_->acquire({&operand, 1});
+    if (!hold) return tl::unexpected(hold.error());
+    return run(AddCommand{(*hold)->span(0), value});
+  }
+  std::size_t in_vram(const void* base, std::size_t bytes) {
+    std::vector<Residency> pages(bytes / kPageBytes + 2);
+    EXPECT_TRUE(engine_->residency(base, bytes, pages));
+    return static_cast<std::size_t>(
+        std::count(pages.begin(), pages.end(), Residency::kDevice));
+  }
+  /// The device adds to words of any memory, and the CPU sees that.
+  void works_on(std::uint32_t* words, std::size_t count, bool migrates) {
+    for (std::size_t i = 0; i < count; ++i) words[i] = word_at(i);
+    auto added = add(words, count * 4, 5);
+    ASSERT_TRUE(added) << added.error().to_string();
+    if (migrates) {
+      EXPECT_GT(in_vram(words, count * 4), 0U);
+    }
+    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(words[i], word_at(i) + 5) << i;
+  }
+
+  std::unique_ptr<Telemetry> telemetry_;
+  std::unique_ptr<KernelEngine> engine_;
+};
+
+TEST_F(KernelEngineTest, TheDeviceWorksOnStackMemory) {
+  std::array<std::uint32_t, 50'000> words;  // NOLINT: filled below
+  works_on(words.data(), words.size(), true);
+}
+
+TEST_F(KernelEngineTest, TheDeviceWorksOnStaticData) {
+  works_on(static_words.data(), static_words.size(), true);
+}
+
+TEST_F(KernelEngineTest, TheDeviceWorksOnPlainMalloc) {
+  for (const std::size_t bytes : {std::size_t{4096}, std::size_t{100'000}, 4 * kBytes}) {
+    auto* words = static_cast<std::uint32_t*>(std::malloc(bytes));
+    works_on(words, bytes / 4, bytes > kPageBytes);  // a page of its own stays
+    std::free(words);
+  }
+}
+
+class FileMemory {
+ public:
+  FileMemory() : fd_(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600)) {
+    std::vector<std::uint32_t> words(kBytes / 4, 7);
+    if (fd_ < 0 || ::write(fd_, words.data(), kBytes) != static_cast<ssize_t>(kBytes)) {
+      ADD_FAILURE() << "no file of " << kBytes << " bytes";
+    }
+  }
+  ~FileMemory() { ::close(fd_); }
+  FileMemory(const FileMemory&) = delete;
+  FileMemory& operator=(const FileMemory&) = delete;
+  std::uint32_t* map(int flags) const {
+    return static_cast<std::uint32_t*>(
+        ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, flags, fd_, 0));
+  }
+  int fd() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+TEST_F(KernelEngineTest, TheDeviceWorksOnFilePagesThatWereCopiedOnWrite) {
+  const FileMemory file;
+  std::uint32_t* words = file.map(MAP_PRIVATE);
+  works_on(words, kBytes / 4, true);
+  std::uint32_t first = 0;
+  ASSERT_EQ(::pread(file.fd(), &first, 4, 0), 4);
+  EXPECT_EQ(first, 7U) << "a private mapping changed the file";
+  ::munmap(words, kBytes);
+}
+
+TEST_F(KernelEngineTest, TheDeviceWorksOnSharedFilesInPlace) {
+  const FileMemory file;
+  std::uint32_t* words = file.map(MAP_SHARED);
+  works_on(words, kBytes / 4, false);
+  EXPECT_EQ(in_vram(words, kBytes), 0U);
+  std::uint32_t first = 0;
+  ASSERT_EQ(::pread(file.fd(), &first, 4, 0), 4);
+  EXPECT_EQ(first, word_at(0) + 5);
+  ::munmap(words, kBytes);
+}
+
+TEST_F(KernelEngineTest, AHoleIsRefusedByName) {
+  auto* at = static_cast<std::byte*>(::mmap(nullptr, 4 * kPageBytes, PROT_READ | PROT_WRITE,
+                                            MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+  ::munmap(at + kPageBytes, kPageBytes);
+  auto added = add(at, 4 * kPageBytes, 1);
+  ASSERT_FALSE(added);
+  EXPECT_EQ(added.error().code, Code::kInvalidArgument);
+  EXPECT_NE(added.error().message.find("1 pages"), std::string::npos) << added.error().message;
+  ::munmap(at, 4 * kPageBytes);
+}
+
+TEST_F(KernelEngineTest, MemoryThatCameBackAtTheSameAddressIsTheNewOne) {
+  void* at = ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  for (std::uint32_t round = 1; round <= 3; ++round) {
+    ASSERT_DONE(add(at, kBytes, round));
+    EXPECT_EQ(*static_cast<volatile std::uint32_t*>(at), round);
+    ASSERT_DONE(add(at, kBytes, 100));
+    void* again = ::mmap(at, kBytes, PROT_READ | PROT_WRITE,
+                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    ASSERT_EQ(again, at);
+  }
+  ::munmap(at, kBytes);
+}
+
+TEST_F(KernelEngineTest, ARangeThatIsKnownToBeInVramIsNotAskedAboutAgain) {
+  auto* words = static_cast<std::uint32_t*>(*engine_->allocate(4 * kBytes, 1));
+  std::memset(words, 0, 4 * kBytes);
+  ASSERT_DONE(add(words, 4 * kBytes, 1));
+  const auto moves = [&] {
+    return of(telemetry_->statistics(), Cause::kDeviceAccess).operations.load();
+  };
+  const std::uint64_t before = moves();
+  EXPECT_EQ(in_vram(words, 4 * kBytes), 4 * kBytes / kPageBytes);
+  ASSERT_DONE(add(words, 4 * kBytes, 1));
+  EXPECT_EQ(moves(), before);
+  EXPECT_EQ(static_cast<volatile std::uint32_t*>(words)[1000], 2U);  // comes home: known no more
+  ASSERT_DONE(add(words, 4 * kBytes, 1));
+  EXPECT_GT(moves(), before);
+  EXPECT_EQ(static_cast<volatile std::uint32_t*>(words)[1000], 3U);
+}
+
+TEST_F(KernelEngineTest, EventsThatAreLostAreMadeUpForByAskingTheKernel) {
+  make(4);
+  auto* region = static_cast<std::byte*>(*engine_->allocate(kBytes, kBlockBytes));
+  std::memset(region, 1, kBytes);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (engine_->events()->recoveries() == 0 && std::chrono::steady_clock::now() < deadline) {
+    for (std::size_t page = 0; page < 64; ++page) {
+      auto moved = engine_->prefetch(region + page * kPageBytes, kPageBytes, Place::kDevice);
+      ASSERT_TRUE(moved) << moved.error().to_string();
+    }
+    ASSERT_TRUE(engine_->prefetch(region, kBytes, Place::kHost));
+  }
+  EXPECT_GT(engine_->events()->lost(), 0U);
+  EXPECT_GT(engine_->events()->recoveries(), 0U);
+  ASSERT_TRUE(engine_->prefetch(region, kBytes, Place::kDevice));
+  EXPECT_EQ(in_vram(region, kBytes), kBytes / kPageBytes);
+  engine_->refresh_statistics();
+  std::uint64_t values[GODWIT_STAT_COUNT] = {};
+  ASSERT_EQ(engine_->driver().stats(values), 0);
+  EXPECT_GT(values[GODWIT_STAT_EVENTS_LOST], 0U);
+  EXPECT_EQ(telemetry_->statistics().vram_bytes, values[GODWIT_STAT_VRAM_BYTES]);
+}
+
+TEST_F(KernelEngineTest, AWalkOfTheCpuIsBroughtAhead) {
+  auto* region = static_cast<std::byte*>(*engine_->allocate(4 * kBlockBytes, kBlockBytes));
+  // Small pages: a huge one comes home at once.
+  ::madvise(region, 4 * kBlockBytes, MADV_NOHUGEPAGE);
+  std::memset(region, 3, 4 * kBlockBytes);
+  ASSERT_TRUE(engine_->prefetch(region, 4 * kBlockBytes, Place::kDevice));
+  ASSERT_EQ(in_vram(region, 4 * kBlockBytes), 4 * kPagesPerBlock);
+  // Touches three chunks and waits: what follows comes without being touched.
+  for (std::size_t chunk = 0; chunk < 3; ++chunk) {
+    EXPECT_EQ(static_cast<volatile unsigned char*>(
+                  reinterpret_cast<unsigned char*>(region))[chunk * kChunkBytes], 3);
+  }
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  std::size_t home = 0;
+  do {
+    home = 4 * kPagesPerBlock - in_vram(region, 4 * kBlockBytes);
+  } while (home <= 3 * kPagesPerChunk && std::chrono::steady_clock::now() < deadline);
+  EXPECT_GT(home, 3 * kPagesPerChunk);
+  for (std::size_t at = 0; at < 4 * kBlockBytes; at += kPageBytes) {
+    ASSERT_EQ(static_cast<unsigned char>(region[at]), 3) << at;
+  }
+}
+
+// ---- versions ----------------------------------------------------------------------------------
+
+TEST(Versions, AModuleThatIsOlderThanTheLibraryIsRefusedWithBothNumbers) {
+  auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION + 1);
+  ASSERT_FALSE(driver);
+  EXPECT_EQ(driver.error().code, Code::kUnavailable);
+  EXPECT_NE(driver.error().to_string().find("interface 1.0, this library was built for 1.1"),
+            std::string::npos)
+      << driver.error().to_string();
+  driver = kernel::open_render_node("", (GODWIT_UAPI_MAJOR + 1) << 16);
+  ASSERT_FALSE(driver);
+  EXPECT_NE(driver.error().to_string().find("install the newer module"), std::string::npos)
+      << driver.error().to_string();
+}
+
+TEST(Versions, TheSameVersionIsServed) {
+  auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION);
+  ASSERT_TRUE(driver) << driver.error().to_string();
+  drm_godwit_attach args = {};
+  args.client_version = GODWIT_UAPI_VERSION + 1;
+  EXPECT_EQ((*driver)->call(DRM_IOCTL_GODWIT_ATTACH, &args), -EPROTONOSUPPORT)
+      << "the module refuses by itself, too";
+  EXPECT_EQ(args.driver_version, static_cast<std::uint32_t>(GODWIT_UAPI_VERSION));
+}
+
+TEST(Versions, ANodeThatNobodyHasIsNamed) {
+  auto driver = kernel::open_render_node("warp", GODWIT_UAPI_VERSION);
+  ASSERT_FALSE(driver);
+  EXPECT_EQ(driver.error().code, Code::kInvalidArgument);
+  EXPECT_NE(driver.error().to_string().find("renderD"), std::string::npos)
+      << driver.error().to_string();
+}
+
+// ---- the context -------------------------------------------------------------------------------
+
+TEST(ContextOverTheModule, AutoTakesTheKernelEngine) {
+  ContextOptions options;
+  options.device = "soft";
+  auto context = Context::create(options);
+  ASSERT_TRUE(context) << context.error().to_string();
+  EXPECT_EQ((*context)->engine().info().name, "kernel");
+  options.engine = "user";
+  auto user = Context::create(options);
+  ASSERT_TRUE(user) << user.error().to_string();
+  EXPECT_EQ((*user)->engine().info().name, "user");
+}
+
+// ---- processes ---------------------------------------------------------------------------------
+
+int in_child(const std::function<int()>& body) {
+  const pid_t child = ::fork();
+  if (child == 0) ::_exit(body());
+  int status = -1;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+/// What the DRM's own account says of a descriptor of this process.
+std::uint64_t vram_of(int fd) {
+  std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd));
+  for (std::string line; std::getline(info, line);) {
+    std::uint64_t value = 0;
+    char unit[8] = {};
+    const int got = std::sscanf(line.c_str(), "drm-total-vram0: %lu %7s", &value, unit);
+    if (got >= 1) return got == 2 && unit[0] == 'K' ? value << 10 : got == 2 ? value << 20 : value;
+  }
+  return ~std::uint64_t{0};
+}
+
+TEST_F(KernelEngineTest, AChildSeesTheBytesOfTheForkAndTheParentGoesOn) {
+  auto* words = static_cast<std::uint32_t*>(std::malloc(kBytes));
+  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
+  ASSERT_DONE(add(words, kBytes, 1));
+  engine_->prepare_fork();
+  int go[2];
+  ASSERT_EQ(::pipe(go), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    engine_->after_fork_in_child();
+    char byte = 0;
+    if (::read(go[0], &byte, 1) != 1) ::_exit(2);
+    for (std::size_t i = 0; i < kBytes / 4; ++i) {
+      if (words[i] != word_at(i) + 1) ::_exit(3);
+    }
+    std::memset(words, 9, kBytes);
+    if (engine_->device() || engine_->prefetch(words, kBytes, Place::kDevice)) ::_exit(4);
+    ::_exit(engine_->detached() ? 0 : 5);
+  }
+  engine_->after_fork_in_parent();
+  const auto added = add(words, kBytes, 1);  // the child's pages are a copy
+  EXPECT_TRUE(added) << added.error().to_string();
+  ASSERT_EQ(::write(go[1], "x", 1), 1);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i) + 2) << i;
+  ASSERT_DONE(add(words, kBytes, 1));
+  EXPECT_EQ(words[9], word_at(9) + 3);
+  ::close(go[0]);
+  ::close(go[1]);
+  std::free(words);
+}
+
+TEST_F(KernelEngineTest, EachProcessHasItsOwnAccountOfVram) {
+  auto* region = static_cast<std::byte*>(*engine_->allocate(4 * kBytes, 1));
+  std::memset(region, 1, 4 * kBytes);
+  ASSERT_TRUE(engine_->prefetch(region, 4 * kBytes, Place::kDevice));
+  const std::uint64_t mine = vram_of(engine_->driver().fd());
+  EXPECT_EQ(mine, 4 * kBytes);
+  engine_->prepare_fork();
+  const int status = in_child([&] {
+    engine_->after_fork_in_child();
+    auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION);
+    if (!driver || vram_of((*driver)->fd()) != 0) return 2;
+    auto telemetry = Telemetry::create("", 0);
+    KernelEngineOptions options;
+    options.arena_bytes = std::size_t{64} << 20;
+    options.make_device = soft_on;
+    auto engine = KernelEngine::create(std::move(*driver), **telemetry, std::move(options));
+    if (!engine) return 3;
+    auto own = (*engine)->allocate(2 * kBytes, 1);
+    if (!own) return 4;
+    std::memset(*own, 2, 2 * kBytes);
+    auto moved = (*engine)->prefetch(*own, 2 * kBytes, Place::kDevice);
+    if (!moved || moved->moved != 2 * kBytes / kPageBytes) return 5;
+    if (vram_of((*engine)->driver().fd()) != 2 * kBytes) return 6;
+    (*engine)->refresh_statistics();
+    return (*telemetry)->statistics().vram_bytes == 2 * kBytes ? 0 : 7;
+  });
+  engine_->after_fork_in_parent();
+  EXPECT_EQ(status, 0);
+  EXPECT_EQ(vram_of(engine_->driver().fd()), mine);
+}
+
+TEST_F(KernelEngineTest, MemoryThatProcessesShareIsWorkedOnInPlace) {
+  auto* words = static_cast<std::uint32_t*>(
+      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
+  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
+  ASSERT_DONE(add(words, kBytes, 1));
+  engine_->prepare_fork();
+  const int status = in_child([&] {
+    engine_->after_fork_in_child();
+    for (std::size_t i = 0; i < kBytes / 4; ++i) {
+      if (words[i] != word_at(i) + 1) return 2;
+      words[i] += 10;
+    }
+    return 0;
+  });
+  engine_->after_fork_in_parent();
+  ASSERT_EQ(status, 0);
+  ASSERT_DONE(add(words, kBytes, 100));
+  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i) + 111) << i;
+  ::munmap(words, kBytes);
+}
+
+TEST_F(KernelEngineTest, AViewPassedOverASocketShowsThisProcesssMemory) {
+  auto* words = static_cast<std::uint32_t*>(*engine_->allocate(kBytes, 1));
+  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
+  auto view = engine_->view(words, kBytes);
+  ASSERT_TRUE(view) << view.error().to_string();
+  int pair[2];
+  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::close(*view);  // what counts is what comes through the socket
+    char byte = 0;
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+    iovec data{&byte, 1};
+    msghdr message{};
+    message.msg_iov = &data;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof(control);
+    if (::recvmsg(pair[1], &message, 0) != 1) ::_exit(2);
+    int fd = -1;
+    std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
+    auto* seen = static_cast<std::uint32_t*>(
+        ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
+    if (seen == MAP_FAILED) ::_exit(3);
+    for (std::size_t i = 0; i < kBytes / 4; ++i) {
+      if (seen[i] != word_at(i)) ::_exit(4);
+      seen[i] += 3;
+    }
+    ::_exit(0);
+  }
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  char byte = 'v';
+  iovec data{&byte, 1};
+  msghdr message{};
+  message.msg_iov = &data;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof(control);
+  cmsghdr* header = CMSG_FIRSTHDR(&message);
+  header->cmsg_level = SOL_SOCKET;
+  header->cmsg_type = SCM_RIGHTS;
+  header->cmsg_len = CMSG_LEN(sizeof(int));
+  std::memcpy(CMSG_DATA(header), &*view, sizeof(int));
+  ASSERT_EQ(::sendmsg(pair[0], &message, 0), 1);
+  ::close(*view);
+  int status = -1;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
+  EXPECT_EQ(in_vram(words, kBytes), kBytes / kPageBytes) << "its touches are the device's";
+  EXPECT_EQ(vram_of(engine_->driver().fd()), kBytes) << "and count for whose memory it is";
+  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i) + 3) << i;
+  ::close(pair[0]);
+  ::close(pair[1]);
+}
+
+// ---- a device that goes ------------------------------------------------------------------------
+
+int write_parameter(const char* name, const std::string& text) {
+  const std::string path = std::string("/sys/module/godwit_soft/parameters/") + name;
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CLOEXEC);
+  if (fd < 0) return -errno;
+  const ssize_t wrote = ::write(fd, text.data(), text.size());
+  const int error = wrote < 0 ? -errno : 0;
+  ::close(fd);
+  return error;
+}
+
+TEST(Unplugged, TheBytesAreWholeAndTheEngineSaysWhatHappened) {
+  ASSERT_EQ(write_parameter("add", "private:8M"), 0);
+  std::string name;
+  for (const kernel::NodeEntry& node : kernel::list_render_nodes()) {
+    if (node.ours) name = node.info.name;
+  }
+  auto telemetry = Telemetry::create("", 0);
+  auto driver = kernel::open_render_node(name, GODWIT_UAPI_VERSION);
+  ASSERT_TRUE(driver) << driver.error().to_string();
+  KernelEngineOptions options;
+  options.arena_bytes = std::size_t{64} << 20;
+  options.make_device = soft_on;
+  auto engine = KernelEngine::create(std::move(*driver), **telemetry, std::move(options));
+  ASSERT_TRUE(engine) << engine.error().to_string();
+  ASSERT_TRUE((*engine)->device());
+  auto* words = static_cast<std::uint32_t*>(*(*engine)->allocate(kBytes, 1));
+  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
+  ASSERT_TRUE((*engine)->prefetch(words, kBytes, Place::kDevice));
+  ASSERT_EQ(write_parameter("remove", name), 0) << name;
+  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i)) << i;
+  auto refused = (*engine)->prefetch(words, kBytes, Place::kDevice);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kDeviceLost) << refused.error().to_string();
+  EXPECT_TRUE((*engine)->free(words));
+}
+
+}  // namespace
+}  // namespace godwit
