@@ -83,6 +83,8 @@ in_root() {
 in_root make -s -C /build/source KCONFIG_ALLCONFIG=debug.config allnoconfig >&2
 wrong=$(awk -F= '
   FNR == NR { if (/^CONFIG_/) have[$1] = $2; next }
+  /^# optional:/ { optional = 1; next }
+  optional { optional = 0; next }
   /^CONFIG_/ { is = ($1 in have) ? have[$1] : "n"; if (is != $2) print "  " $0 ", not " is }' \
   "$making/source/.config" "$here/debug/debug.config")
 [[ -z $wrong ]] || die 1 "debug.config does not hold for $source:"$'\n'"$wrong"
