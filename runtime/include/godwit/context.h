@@ -71,6 +71,8 @@ class Context {
   /// Moves the pages of a range. Pages that stay are no error: the report says which, and why.
   [[nodiscard]] Result<MoveReport> prefetch(const void* base, std::size_t bytes, Place to);
   [[nodiscard]] Result<> advise(const void* base, std::size_t bytes, Advice advice);
+  /// The bytes are no longer needed, and read as zeros. Outside of managed memory (kernel engine) the
+  /// range has to be whole pages: kInvalidArgument otherwise, since other objects may be on them.
   [[nodiscard]] Result<> discard(const void* base, std::size_t bytes);
   [[nodiscard]] Result<> residency(const void* base, std::size_t bytes,
                                    std::span<Residency> pages) const;

@@ -162,6 +162,23 @@ TEST_F(KernelEngineTest, TheDeviceWorksOnSharedFilesInPlace) {
   ::munmap(words, kBytes);
 }
 
+TEST_F(KernelEngineTest, DiscardOfPlainMemoryTakesWholePagesOrNothing) {
+  void* at = mmap(nullptr, 4 * kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(at, MAP_FAILED);
+  auto* bytes = static_cast<unsigned char*>(at);
+  std::memset(bytes, 7, 4 * kPageBytes);
+  const auto refused = engine_->discard(bytes + 100, kPageBytes);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+  EXPECT_NE(refused.error().to_string().find("whole pages"), std::string::npos) << refused.error().to_string();
+  for (std::size_t i = 0; i < 4 * kPageBytes; ++i) ASSERT_EQ(bytes[i], 7) << i;
+  ASSERT_DONE(engine_->discard(bytes + kPageBytes, 2 * kPageBytes));
+  for (std::size_t i = 0; i < 4 * kPageBytes; ++i) {
+    ASSERT_EQ(bytes[i], i / kPageBytes % 3 == 0 ? 7 : 0) << i;
+  }
+  munmap(at, 4 * kPageBytes);
+}
+
 TEST_F(KernelEngineTest, AHoleIsRefusedByName) {
   auto* at = static_cast<std::byte*>(::mmap(nullptr, 4 * kPageBytes, PROT_READ | PROT_WRITE,
                                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));

@@ -322,6 +322,14 @@ Result<> KernelEngine::discard(const void* base, std::size_t bytes) {
   const Entry entry;
   const PageRun run = pages_touched(base, bytes);
   if (run.bytes == 0) return {};
+  if (!arena_.contains(base) &&
+      (run.addr != reinterpret_cast<std::uintptr_t>(base) || run.bytes != bytes)) {
+    // A region's pages are its owner's alone; these have objects that nobody named.
+    return fail(Code::kInvalidArgument,
+                "discard: " + std::to_string(bytes) + " bytes at " + hex(base) +
+                    " are not whole pages, and what is beside them would be lost: round the range "
+                    "inwards to multiples of " + std::to_string(kPageBytes));
+  }
   if (detached()) {
     (void)::madvise(reinterpret_cast<void*>(run.addr), run.bytes, MADV_DONTNEED);
     return {};

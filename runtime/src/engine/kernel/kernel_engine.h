@@ -53,6 +53,7 @@ class KernelEngine final : public Engine {
                                             Place to) override;
   /// kReadMostly is kUnsupported: the module keeps each page in one place.
   [[nodiscard]] Result<> advise(const void* base, std::size_t bytes, Advice advice) override;
+  /// Memory that is not of a region: whole pages only, kInvalidArgument otherwise.
   [[nodiscard]] Result<> discard(const void* base, std::size_t bytes) override;
   [[nodiscard]] Result<> residency(const void* base, std::size_t bytes,
                                    std::span<Residency> pages) const override;
