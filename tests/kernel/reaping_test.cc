@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: MIT
+// Memory that is taken from a dying process by somebody who may not wait: the OOM reaper, and
+// process_mrelease(), which is the same code. The notifiers are called in a section in which
+// sleeping is forbidden (the debug kernel checks that), while the process's own threads still
+// migrate, and its device and views still use the pages.
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+#include <thread>
+
+#include "tests/kernel/guest.h"
+#include "tests/kernel/jobs.h"
+#include "tests/kernel/views.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr size_t kBytes = size_t{12} << 20;
+
+// Never returns: two threads migrate the memory, one touches it as the device sees it, and the
+// queue counts in it.
+[[noreturn]] void be_busy(int started) {
+  Device gpu;
+  Memory memory(kBytes);
+  fill(memory.data(), memory.size(), 1);
+  View view(gpu, memory);
+  for (int i = 0; i < 4; ++i) submit(gpu, Commands(64, op::add(memory.data(), memory.size(), 1)));
+  const auto shuttle = [&](size_t offset) {
+    for (;;) {
+      gpu.to_vram(memory.data() + offset, kBytes / 2);
+      gpu.to_ram(memory.data() + offset, kBytes / 2);
+    }
+  };
+  std::thread first(shuttle, 0), second(shuttle, kBytes / 2);
+  std::thread toucher([&] {
+    for (size_t page = 0;; page = (page + 7) % (kBytes / kPage)) ++view.page(page)[8];
+  });
+  while (gpu.stat(GODWIT_STAT_PAGES_HOME) == 0) std::this_thread::yield();
+  if (write(started, "", 1) != 1) _exit(2);
+  for (;;) pause();
+}
+
+// A process that is busy by the time this returns.
+pid_t busy_child() {
+  int started[2];
+  EXPECT_EQ(pipe(started), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    close(started[0]);
+    be_busy(started[1]);
+  }
+  close(started[1]);
+  char byte;
+  EXPECT_EQ(read(started[0], &byte, 1), 1) << "the child ended";
+  close(started[0]);
+  return child;
+}
+
+class Reaping : public DeviceTest {};
+
+TEST_F(Reaping, AKilledProcessIsReapedWhileItsPagesMove) {
+  unsigned whole = 0, in_part = 0;
+  for (unsigned round = 0; round < rounds(12); ++round) {
+    const pid_t child = busy_child();
+    const int handle = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
+    ASSERT_GE(handle, 0) << strerror(errno);
+    ASSERT_EQ(kill(child, SIGKILL), 0);
+    // EAGAIN: a notifier would have had to wait, so that range was left to the process's own end.
+    for (;;) {
+      const long reaped = syscall(SYS_process_mrelease, handle, 0);
+      if (reaped == 0) ++whole;
+      if (reaped == -1 && errno == EAGAIN) {
+        ++in_part;
+        continue;
+      }
+      if (reaped == -1) {
+        ASSERT_EQ(errno, ESRCH) << strerror(errno);
+      }
+      break;
+    }
+    close(handle);
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status)) << status;
+  }
+  RecordProperty("reaped_whole", static_cast<int>(whole));
+  RecordProperty("reaped_in_part", static_cast<int>(in_part));
+  EXPECT_GT(whole + in_part, 0u) << "each process was gone before it could be reaped";
+}
+
+// A control group of its own with a limit, in a hierarchy that is mounted for the test.
+class Group {
+ public:
+  Group() {
+    if (mkdtemp(at_.data()) == nullptr) return;
+    if (mount("none", at_.c_str(), "cgroup2", 0, nullptr) != 0) {
+      lacking_ = std::string("no control groups: ") + strerror(errno);
+      return;
+    }
+    mounted_ = true;
+    const int enabled = write_file(at_ + "/cgroup.subtree_control", "+memory");
+    if (enabled != 0 || mkdir(path().c_str(), 0755) != 0) {
+      lacking_ = std::string("no memory controller: ") + strerror(-enabled);
+      return;
+    }
+    made_ = true;
+    (void)write_file(path() + "/memory.swap.max", "0");
+    EXPECT_EQ(write_file(path() + "/memory.max", "64M"), 0);
+  }
+  ~Group() {
+    if (made_) {
+      EXPECT_EQ(rmdir(path().c_str()), 0) << strerror(errno);
+    }
+    if (mounted_) umount2(at_.c_str(), MNT_DETACH);
+    rmdir(at_.c_str());
+  }
+  Group(const Group&) = delete;
+  Group& operator=(const Group&) = delete;
+
+  const std::string& lacking() const { return lacking_; }
+  std::string path() const { return at_ + "/godwit"; }
+  std::string events() const { return read_file(path() + "/memory.events"); }
+
+ private:
+  std::string at_ = "/tmp/godwit.XXXXXX", lacking_;
+  bool mounted_ = false, made_ = false;
+};
+
+TEST_F(Reaping, TheOomKillerTakesAProcessWhosePagesMove) {
+  Group group;
+  if (!group.lacking().empty()) GTEST_SKIP() << group.lacking();
+  for (unsigned round = 0; round < rounds(5); ++round) {
+    const pid_t child = fork();
+    if (child == 0) {
+      if (write_file(group.path() + "/cgroup.procs", "0") != 0) _exit(2);
+      int started[2];
+      if (pipe(started) != 0) _exit(3);
+      std::thread busy([&] { be_busy(started[1]); });
+      char byte;
+      if (read(started[0], &byte, 1) != 1) _exit(4);
+      for (;;) {
+        void* more =
+            mmap(nullptr, kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        if (more == MAP_FAILED) _exit(5);
+        memset(more, 1, kHuge);
+      }
+    }
+    int status = 0;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+    EXPECT_NE(group.events().find("\noom_kill " + std::to_string(round + 1) + "\n"),
+              std::string::npos)
+        << group.events();
+  }
+}
+
+}  // namespace
+}  // namespace godwit::guest
