@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Square GEMM on the devices, operands in VRAM, against the CPU's BLAS libraries.
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -18,7 +19,8 @@ namespace {
 
 constexpr int kRepetitions = 7;
 constexpr double kLongRun = 0.5;  // seconds: what takes longer is repeated three times only
-constexpr std::array<std::size_t, 3> kSizes = {256, 512, 1024};
+constexpr std::array<std::size_t, 4> kSizes = {256, 512, 1024, 4096};
+constexpr std::size_t kLargest = 1024;  // for what computes on the CPUs
 
 /// Three n x n matrices in one device's VRAM.
 class DeviceGemm {
@@ -67,6 +69,9 @@ struct Contender {
   std::function<void(ScalarType, std::size_t)> prepare;
   std::function<void()> multiply;
   std::string missing;
+  std::size_t largest = kSizes.back();
+
+  [[nodiscard]] bool takes(std::size_t n) const { return missing.empty() && n <= largest; }
 };
 
 template <typename Real>
@@ -113,7 +118,7 @@ void measure(const Plan& plan, ScalarType type, std::size_t n, std::vector<Conte
   for (std::size_t index = 0; index < contenders.size(); ++index) {
     Contender& contender = contenders[index];
     rows.push_back({head + contender.name, "GFLOP/s", {}, {}, index == 0 ? "" : "OpenBLAS", {}});
-    if (!contender.missing.empty()) continue;
+    if (!contender.takes(n)) continue;
     contender.prepare(type, n);
     first[index] = seconds_of(contender.multiply);  // threads start, pages come
   }
@@ -122,7 +127,7 @@ void measure(const Plan& plan, ScalarType type, std::size_t n, std::vector<Conte
   for (int round = 0; round < plan.times(kRepetitions); ++round) {
     double best = 0;
     for (std::size_t index = 0; index < contenders.size(); ++index) {
-      if (!contenders[index].missing.empty()) continue;
+      if (!contenders[index].takes(n)) continue;
       if (round >= 3 && first[index] > kLongRun) continue;
       const double time = seconds_of(contenders[index].multiply);
       rows[index].value.add(work / time);
@@ -132,9 +137,9 @@ void measure(const Plan& plan, ScalarType type, std::size_t n, std::vector<Conte
   }
   for (std::size_t index = 0; index < contenders.size(); ++index) {
     if (!plan.wants(rows[index].name)) continue;
-    if (contenders[index].missing.empty()) {
+    if (contenders[index].takes(n)) {
       table.add(rows[index]);
-    } else {
+    } else if (!contenders[index].missing.empty()) {
       table.skip(rows[index].name, contenders[index].missing);
     }
     contenders[index].multiply = nullptr;
@@ -149,6 +154,7 @@ void measure_gemm(const Plan& plan, Table& table) {
   const CpuBlas reference(CpuBlas::Kind::kReference);
   std::vector<Contender> contenders = {contender_of(open, "openblas"),
                                        contender_of(reference, "reference")};
+  contenders[1].largest = kLargest;
   for (std::size_t index = 0; index < 2; ++index) {
     const CpuBlas& blas = index == 0 ? open : reference;
     contenders[index].prepare = [&contenders, index, &blas](ScalarType type, std::size_t n) {
@@ -157,7 +163,7 @@ void measure_gemm(const Plan& plan, Table& table) {
     };
   }
   DeviceOptions options;
-  options.vram_bytes = std::size_t{64} << 20;
+  options.vram_bytes = std::size_t{512} << 20;
   std::vector<Result<std::unique_ptr<Device>>> devices;
   devices.push_back(make_soft_device(options));
   devices.push_back(make_vulkan_device(options));
@@ -166,6 +172,7 @@ void measure_gemm(const Plan& plan, Table& table) {
     Contender contender;
     contender.name = index == 2 ? "soft" : "vulkan";
     if (!device) contender.missing = device.error().to_string();
+    if (device) contender.largest = (*device)->info().software ? kLargest : kSizes.back();
     contender.prepare = [&contenders, index, &device](ScalarType type, std::size_t n) {
       auto gemm = std::make_shared<DeviceGemm>(**device, type, n);
       contenders[index].multiply = [gemm] { gemm->multiply(); };
@@ -174,7 +181,11 @@ void measure_gemm(const Plan& plan, Table& table) {
   }
   for (const ScalarType type : {ScalarType::kDouble, ScalarType::kFloat}) {
     for (const std::size_t n : kSizes) {
-      if (!plan.smoke || n == kSizes[0]) measure(plan, type, n, contenders, table);
+      // The large size shows a GPU; without one there is nothing to compare.
+      const bool shown =
+          n <= kLargest || std::any_of(contenders.begin() + 2, contenders.end(),
+                                       [n](const Contender& c) { return c.takes(n); });
+      if (shown && (!plan.smoke || n == kSizes[0])) measure(plan, type, n, contenders, table);
     }
   }
 }

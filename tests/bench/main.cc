@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Prints the table: ./dev bench [FILTER] [--smoke] [--repetitions=N] [--cpu-time].
+// Prints the table: ./dev bench [FILTER] [--smoke] [--repetitions=N] [--cpu-time]
+// [--device=vulkan].
 #include <limits.h>
 #include <unistd.h>
 
@@ -22,6 +23,7 @@ int usage() {
   (void)std::fprintf(
       stderr,
       "usage: bench [--benchmark_filter=REGEX] [--smoke] [--repetitions=N] [--cpu-time]\n"
+      "             [--device=soft|vulkan]: whose VRAM migrate and fault use\n"
       "groups: migrate parts fault residency malloc gemm\n");
   return 2;
 }
@@ -47,6 +49,10 @@ int main(int argc, char** argv) {
       plan.smoke = true;
     } else if (argument == "--cpu-time") {
       the_clock = CLOCK_THREAD_CPUTIME_ID;
+    } else if (argument == "--device=soft") {
+      the_device = godwit::make_soft_device;
+    } else if (argument == "--device=vulkan") {
+      the_device = godwit::make_vulkan_device;
     } else if (argument.starts_with(kRepetitions)) {
       plan.repetitions = std::atoi(argv[index] + kRepetitions.size());
       if (plan.repetitions <= 0) return usage();

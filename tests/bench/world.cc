@@ -36,7 +36,7 @@ Result<std::unique_ptr<World>> World::make(const WorldOptions& options) {
   engine_options.make_device = [vram = options.vram] {
     DeviceOptions device_options;
     device_options.vram_bytes = vram;
-    return make_soft_device(device_options);
+    return the_device(device_options);
   };
   auto engine =
       ManagedEngine::create(std::move(*host), *world->telemetry_, std::move(engine_options));

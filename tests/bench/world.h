@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// A user engine over a soft device as an application gets it, and plain memory to compare it with.
+// A user engine over a device as an application gets it, and plain memory to compare it with.
 #pragma once
 
 #include <cstddef>
@@ -9,6 +9,11 @@
 #include "runtime/src/stats/telemetry.h"
 
 namespace godwit::bench {
+
+using DeviceFactory = Result<std::unique_ptr<Device>> (*)(const DeviceOptions&);
+
+/// What the engines of this run have: the soft device, or with --device=vulkan a Vulkan one.
+inline DeviceFactory the_device = make_soft_device;
 
 struct WorldOptions {
   std::size_t vram = std::size_t{64} << 20;
