@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -55,6 +56,15 @@ class DeviceTest : public testing::TestWithParam<DeviceFactory> {
     free_.resize(kVram / kChunkBytes);
     std::iota(free_.begin(), free_.end(), std::uint64_t{0});
     std::shuffle(free_.begin(), free_.end(), random_);
+  }
+
+  /// Rows of matrices whose product takes milliseconds, on a GPU as well: `least` where the device
+  /// is slow or does not know its rate.
+  std::uint64_t busy_size(std::uint64_t least) const {
+    constexpr double kSeconds = 0.002;
+    constexpr double kMost = 2048;  // three of them fit into VRAM
+    const double rows = std::cbrt(device_->info().float_rate * kSeconds / 2);
+    return std::max(least, static_cast<std::uint64_t>(std::min(rows, kMost)));
   }
 
   /// `count` frames in no order, used by nothing else.

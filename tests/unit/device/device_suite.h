@@ -338,7 +338,8 @@ TEST_P(DeviceTest, ThreadsSubmitAtOnce) {
 }
 
 TEST_P(DeviceTest, WaitTimesOutAndCanBeRepeated) {
-  const BusyWork work(take_frames(BusyWork::frames(768)), 768);
+  const std::uint64_t size = busy_size(768);
+  const BusyWork work(take_frames(BusyWork::frames(size)), size);
   Ticket ticket = 0;
   for (int i = 0; i < 6; ++i) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
   EXPECT_EQ(device_->wait(ticket, std::chrono::nanoseconds(0)), -ETIMEDOUT);
@@ -369,15 +370,20 @@ TEST_P(DeviceTest, LostDeviceRefusesEveryCall) {
 }
 
 TEST_P(DeviceTest, LossReleasesWaiters) {
-  const BusyWork work(take_frames(BusyWork::frames(768)), 768);
+  const std::uint64_t size = busy_size(768);
+  const BusyWork work(take_frames(BusyWork::frames(size)), size);
   std::vector<Ticket> tickets(40);
   for (Ticket& ticket : tickets) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
   std::vector<std::thread> threads;
   std::vector<int> results(3);
+  std::atomic<std::size_t> waiting = 0;
   for (std::size_t i = 0; i < results.size(); ++i) {
-    threads.emplace_back([&, i] { results[i] = device_->wait(tickets[39 - i], kLong); });
+    threads.emplace_back([&, i] {
+      ++waiting;
+      results[i] = device_->wait(tickets[39 - i], kLong);
+    });
   }
-  std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  while (waiting < results.size()) std::this_thread::yield();
   device_->lose();
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(results, std::vector<int>(3, -ENODEV));

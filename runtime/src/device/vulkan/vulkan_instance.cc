@@ -15,6 +15,16 @@ std::mutex& volk_lock() {
   return lock;
 }
 
+// An instance that lives as long as the process; with the lock of volk. The loader closes a driver with
+// its last instance, and opens it again for the next: NVIDIA's, whose thread-local variables are in
+// glibc's static block, could not be opened any more after some 15 devices had come and gone.
+void keep_drivers_loaded(const VkInstanceCreateInfo& plain) {
+  static VkInstance kept = VK_NULL_HANDLE;
+  if (kept == VK_NULL_HANDLE && vkCreateInstance(&plain, nullptr, &kept) != VK_SUCCESS) {
+    kept = VK_NULL_HANDLE;
+  }
+}
+
 VKAPI_ATTR VkBool32 VKAPI_CALL on_message(VkDebugUtilsMessageSeverityFlagBitsEXT /*severity*/,
                                           VkDebugUtilsMessageTypeFlagsEXT /*types*/,
                                           const VkDebugUtilsMessengerCallbackDataEXT* data,
@@ -128,6 +138,10 @@ Result<std::unique_ptr<Instance>> Instance::create(bool validation) {
                 "no Vulkan driver; install one, for example mesa-vulkan-drivers",
                 {"vulkan: vkCreateInstance: " + result_name(result)});
   }
+  VkInstanceCreateInfo plain = info;
+  plain.pNext = nullptr;
+  plain.enabledLayerCount = plain.enabledExtensionCount = 0;
+  keep_drivers_loaded(plain);
   volkLoadInstanceOnly(instance->handle_);
 
   const VkInstance handle = instance->handle_;
