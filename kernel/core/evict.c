@@ -60,6 +60,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	migrate_device_pfns(batch->src, count);
 	godwit_batch_lap(&batch->time_setup, &since);
 	godwit_home_fill(batch, count, home);
+	godwit_home_wait(batch, home);
 	since = ktime_get_ns();
 	migrate_device_pages(batch->src, batch->dst, count);
 	godwit_home_settle(batch, home);

@@ -41,8 +41,10 @@ void godwit_span_free(struct godwit_span *span)
  * godwit_span_alloc() - make a span.
  * @mirror: whose addresses.
  * @move: the migration that it is a step of.
+ * @pages: that it has room for, at most GODWIT_BATCH_PAGES.
  */
-struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move)
+struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move,
+				      unsigned int pages)
 {
 	struct godwit_span *span = kzalloc_obj(*span);
 
@@ -50,8 +52,8 @@ struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwi
 		return NULL;
 	span->mirror = mirror;
 	span->move = move;
-	span->batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
-	span->pfns = kvcalloc(GODWIT_BATCH_PAGES, sizeof(*span->pfns), GFP_KERNEL);
+	span->batch = godwit_batch_alloc(pages, GFP_KERNEL);
+	span->pfns = kvcalloc(pages, sizeof(*span->pfns), GFP_KERNEL);
 	if (span->batch && span->pfns)
 		return span;
 	godwit_span_free(span);
@@ -213,6 +215,8 @@ int godwit_span_report(struct godwit_span *span)
 	struct godwit_batch *batch = span->batch;
 	unsigned long stayed = 0;
 
+	move->moved_huge += span->moved_huge;
+	span->moved_huge = 0;
 	for (i = 0; i < count; i++) {
 		unsigned int outcome = span_outcome(span, i);
 
