@@ -20,6 +20,7 @@
  * Locking: soft_lock around the list of devices. Copies need none: they touch only the frames
  * that they were given.
  */
+#include <linux/delay.h>
 #include <linux/device/faux.h>
 #include <linux/dma-fence.h>
 #include <linux/highmem.h>
@@ -46,6 +47,11 @@ static unsigned int fail_copies;
 module_param(fail_copies, uint, 0644);
 MODULE_PARM_DESC(fail_copies,
 		 "For tests: let this many of the next copies from VRAM fail (default 0)");
+
+static unsigned int slow_copies;
+module_param(slow_copies, uint, 0644);
+MODULE_PARM_DESC(slow_copies,
+		 "For tests: let each request to copy take this many microseconds longer (default 0)");
 
 /**
  * struct soft_device - one device.
@@ -104,6 +110,8 @@ static int soft_copy(struct godwit_device *gdev, const struct godwit_copy *piece
 
 	if (!to_vram && soft_fail())
 		return -EIO;
+	if (READ_ONCE(slow_copies))
+		fsleep(READ_ONCE(slow_copies));
 	for (n = 0; n < count; n++) {
 		void *vram = soft_frame(gdev, pieces[n].frame);
 
