@@ -11,6 +11,7 @@
 #include "../state/outcome.h"
 
 struct dma_fence;
+struct folio;
 struct page;
 
 /* The most pages that one batch holds: a block of frames, or a huge page. */
@@ -61,6 +62,8 @@ struct godwit_batch {
 	unsigned int nr_transfers;
 	/** @transfers: copies that were not waited for yet. */
 	struct godwit_transfer transfers[GODWIT_BATCH_TRANSFERS];
+	/** @shielded: the huge folio of VRAM that goes home; see godwit_pagemap_shield(). */
+	struct folio *shielded;
 	/** @time_setup: ns spent to look up, lock and unmap. */
 	u64 time_setup;
 	/** @time_alloc: ns spent to find room. */

@@ -146,6 +146,24 @@ static unsigned int home_run(const struct godwit_batch *batch, unsigned int i, u
 	return n;
 }
 
+/*
+ * The huge folio of a batch, of which there can be only one, is shielded but for the moments in
+ * which the kernel counts its references.
+ */
+static void home_shield(struct godwit_batch *batch, struct folio *folio)
+{
+	WARN_ON_ONCE(batch->shielded);
+	godwit_pagemap_shield(folio);
+	batch->shielded = folio;
+}
+
+static void home_unshield(struct godwit_batch *batch)
+{
+	if (batch->shielded)
+		godwit_pagemap_unshield(batch->shielded);
+	batch->shielded = NULL;
+}
+
 /**
  * godwit_home_fill() - RAM for the isolated pages of a batch; their bytes are on the way.
  * @batch: &godwit_batch.src as the kernel has set it, no pieces; the rest is set.
@@ -183,6 +201,8 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 		pages = n;
 		memset(&batch->reached[i], GODWIT_REACHED_SETUP, pages);
 		if (huge)
+			home_shield(batch, page_folio(page));
+		if (huge)
 			godwit_room_huge(batch, i, gdev, frame, pages, home);
 		else
 			godwit_rooms(batch, i, pages, gdev, frame, home);
@@ -204,14 +224,15 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
  */
 void godwit_home_wait(struct godwit_batch *batch, const struct godwit_home *home)
 {
+	bool zapped = batch->shielded && godwit_pagemap_zapped(batch->shielded);
 	u64 since = ktime_get_ns();
 	unsigned int n;
 
 	home_wait(batch, home);
-	for (n = 0; n < batch->nr_pieces; n++)
-		if (batch->dst[batch->index[n]] &&
-		    godwit_pagemap_zapped(home_source(batch, n)))
+	for (n = 0; zapped && n < batch->nr_pieces; n++)
+		if (batch->dst[batch->index[n]] && home_source(batch, n) == batch->shielded)
 			home_forget(batch, n);
+	home_unshield(batch);
 	godwit_batch_lap(&batch->time_copy, &since);
 }
 
@@ -293,10 +314,14 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 			home->stayed += piece->pages;
 			continue;
 		}
-		/* What it took over may not be whole: finalize drops it, and what it came from. */
+		if (piece->pages > 1)
+			home_shield(batch, home_source(batch, n));
+		/* What it took over may not be whole: finalize drops it. */
 		if (godwit_pagemap_zapped(home_source(batch, n)))
 			batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
 		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE)) {
+			/* It will be mapped again, and then nobody knows what was missing. */
+			home_unshield(batch);
 			godwit_vram_event(&gdev->vram, piece->frame, piece->pages,
 					  GODWIT_FRAME_STAY);
 			home->stayed += piece->pages;
@@ -310,6 +335,15 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 		home_leave(&left, gdev, piece, home->cause);
 	}
 	home_account(&left, home->cause);
+}
+
+/**
+ * godwit_home_end() - the migration is over.
+ * @batch: after finalize.
+ */
+void godwit_home_end(struct godwit_batch *batch)
+{
+	home_unshield(batch);
 }
 
 /**
@@ -363,6 +397,7 @@ static vm_fault_t home_fault(struct vm_fault *vmf, struct godwit_batch *batch,
 	migrate_vma_pages(args);
 	godwit_home_settle(batch, home);
 	migrate_vma_finalize(args);
+	godwit_home_end(batch);
 	godwit_batch_lap(&batch->time_finish, &since);
 
 	/*

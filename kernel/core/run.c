@@ -169,6 +169,7 @@ static void run_settle(struct godwit_span *span)
 		run_publish(span, &frame, &count, piece);
 		moved += piece->pages;
 		if (piece->pages > 1) {
+			godwit_pagemap_publish(migrate_pfn_to_page(batch->dst[i]));
 			huge++;
 			span->moved_huge += piece->pages;
 		}
@@ -318,6 +319,7 @@ void godwit_run_finish(struct godwit_run *run)
 		span->moved_huge += run->home.moved_huge;
 	}
 	migrate_vma_finalize(args);
+	godwit_home_end(span->batch);
 	/* The next run of the span must not find these again. */
 	memset(args->src, 0, args->npages * sizeof(*args->src));
 	memset(args->dst, 0, args->npages * sizeof(*args->dst));
