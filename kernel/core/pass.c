@@ -79,8 +79,11 @@ static void pass_run(struct godwit_pass *pass, struct godwit_span *span,
 	unsigned int last = (next + GODWIT_PASS_RUNS - 1) % GODWIT_PASS_RUNS;
 	struct godwit_run *run;
 
-	/* Runs of one span share its arrays. */
-	if (pass->flying && pass->runs[last].span == span)
+	/*
+	 * Runs of one span share its arrays. And where the kernel has to split a folio it waits for
+	 * its lock: not while we hold others, for which somebody else may wait likewise.
+	 */
+	if (span->split || (pass->flying && pass->runs[last].span == span))
 		pass_land_all(pass);
 	if (pass->flying == GODWIT_PASS_RUNS)
 		pass_land(pass);

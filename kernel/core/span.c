@@ -96,6 +96,14 @@ static enum godwit_seen span_classify(struct godwit_span *span, unsigned long pf
 	return folio_test_anon(page_folio(page)) ? GODWIT_SEEN_ANON : GODWIT_SEEN_FILE;
 }
 
+/* Must a folio be split before this page of it can move? For what may move only. */
+static bool span_splits(enum godwit_seen seen, unsigned long pfn)
+{
+	if (seen != GODWIT_SEEN_ANON && seen != GODWIT_SEEN_VRAM && seen != GODWIT_SEEN_PEER)
+		return false;
+	return !hmm_pfn_to_map_order(pfn) && folio_test_large(page_folio(hmm_pfn_to_page(pfn)));
+}
+
 /* Is there anything for step 3 to do about a page, and does it need a frame? */
 static void span_plan(struct godwit_span *span, enum godwit_seen seen)
 {
@@ -143,6 +151,7 @@ int godwit_span_look(struct godwit_span *span)
 
 	span->work = false;
 	span->peers = false;
+	span->split = false;
 	span->want = 0;
 	look.chunk = godwit_chunk_get(span->mirror, span->start);
 	if (IS_ERR(look.chunk))
@@ -157,6 +166,7 @@ int godwit_span_look(struct godwit_span *span)
 		span->batch->seen[i] = test_bit(i, span->pinned) ?
 				       GODWIT_SEEN_HELD : span_classify(span, span->pfns[i]);
 		span_plan(span, span->batch->seen[i]);
+		span->split |= span_splits(span->batch->seen[i], span->pfns[i]);
 	}
 	mutex_unlock(&look.chunk->lock);
 	return 0;

@@ -37,6 +37,8 @@ struct godwit_span {
 	bool work;
 	/** @peers: there are pages of other devices. */
 	bool peers;
+	/** @split: there are pages of huge folios that are mapped one by one. */
+	bool split;
 	/** @want: frames that are needed. */
 	unsigned long want;
 	/** @reserved: frames that we may take. */
