@@ -9,6 +9,7 @@
 #include <linux/mm.h>
 
 #include "batch.h"
+#include "copy.h"
 
 /**
  * godwit_batch_alloc() - make a batch.
@@ -57,7 +58,41 @@ void godwit_batch_reset(struct godwit_batch *batch)
 	memset(batch->dst, 0, batch->size * sizeof(*batch->dst));
 	memset(batch->reached, 0, batch->size);
 	memset(batch->seen, 0, batch->size);
+	godwit_batch_begin(batch);
+}
+
+/**
+ * godwit_batch_begin() - forget the pieces of before.
+ * @batch: the batch; all copies have been waited for.
+ */
+void godwit_batch_begin(struct godwit_batch *batch)
+{
 	batch->nr_pieces = 0;
+	batch->submitted = 0;
+	batch->nr_transfers = 0;
+}
+
+/**
+ * godwit_batch_submit() - have a device copy pieces that it was not yet asked for.
+ * @batch: the batch, with less than GODWIT_BATCH_TRANSFERS under way. Pieces that follow each other
+ *	and are of one device go together; &godwit_batch.submitted tells how far that was.
+ * @to_vram: which way.
+ */
+void godwit_batch_submit(struct godwit_batch *batch, bool to_vram)
+{
+	unsigned int first = batch->submitted, last = first;
+	struct godwit_device *gdev = batch->device[first];
+
+	while (last < batch->nr_pieces && batch->device[last] == gdev)
+		last++;
+	if (last == first)
+		return;
+	batch->transfers[batch->nr_transfers++] = (struct godwit_transfer) {
+		.fence = godwit_copy_start(gdev, &batch->pieces[first], last - first, to_vram),
+		.first = first,
+		.last = last,
+	};
+	batch->submitted = last;
 }
 
 /**

@@ -3,14 +3,34 @@
 #define _GODWIT_BATCH_H_
 
 #include <linux/ktime.h>
+#include <linux/string.h>
 #include <linux/types.h>
 
 #include <godwit/device.h>
 
+#include "../state/outcome.h"
+
+struct dma_fence;
+struct folio;
 struct page;
 
 /* The most pages that one batch holds: a block of frames, or a huge page. */
 #define GODWIT_BATCH_PAGES	512u
+
+/* Copies of one batch that can be under way at the same time: one a device, as a rule. */
+#define GODWIT_BATCH_TRANSFERS	8u
+
+/**
+ * struct godwit_transfer - pieces of a batch that a device was asked to copy.
+ */
+struct godwit_transfer {
+	/** @fence: for godwit_copy_wait(). */
+	struct dma_fence *fence;
+	/** @first: index of the first piece. */
+	u16 first;
+	/** @last: index after the last piece. */
+	u16 last;
+};
 
 /**
  * struct godwit_batch - the pages of one step of a migration.
@@ -36,11 +56,19 @@ struct godwit_batch {
 	u16 *index;
 	/** @nr_pieces: how many. */
 	unsigned int nr_pieces;
+	/** @submitted: those of them that a device was asked for. */
+	unsigned int submitted;
+	/** @nr_transfers: of @transfers. */
+	unsigned int nr_transfers;
+	/** @transfers: copies that were not waited for yet. */
+	struct godwit_transfer transfers[GODWIT_BATCH_TRANSFERS];
+	/** @shielded: the huge folio of VRAM that goes home; see godwit_pagemap_shield(). */
+	struct folio *shielded;
 	/** @time_setup: ns spent to look up, lock and unmap. */
 	u64 time_setup;
 	/** @time_alloc: ns spent to find room. */
 	u64 time_alloc;
-	/** @time_copy: ns spent to copy. */
+	/** @time_copy: ns spent to wait for copies. */
 	u64 time_copy;
 	/** @time_finish: ns spent to switch page tables. */
 	u64 time_finish;
@@ -49,8 +77,20 @@ struct godwit_batch {
 struct godwit_batch *godwit_batch_alloc(unsigned int size, gfp_t gfp);
 void godwit_batch_free(struct godwit_batch *batch);
 void godwit_batch_reset(struct godwit_batch *batch);
+void godwit_batch_begin(struct godwit_batch *batch);
+void godwit_batch_submit(struct godwit_batch *batch, bool to_vram);
 void godwit_batch_add(struct godwit_batch *batch, unsigned int index, struct page *page,
 		      struct godwit_device *gdev, unsigned long frame, unsigned int pages);
+
+/* Elements [@i, @i + @pages) came as far as that. */
+static inline void godwit_batch_reach(struct godwit_batch *batch, unsigned int i,
+				      unsigned int pages, enum godwit_reached reached)
+{
+	if (pages == 1)
+		batch->reached[i] = reached;
+	else
+		memset(&batch->reached[i], reached, pages);
+}
 
 /* Adds the time since *@since to *@to, and sets *@since to now. */
 static inline void godwit_batch_lap(u64 *to, u64 *since)

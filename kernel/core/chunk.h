@@ -44,6 +44,11 @@ struct godwit_chunk {
 	u8 peer_faults[GODWIT_TABLE_LEAVES];
 	/** @peer_since: jiffies, see godwit_fault(). */
 	unsigned long peer_since;
+	/**
+	 * @stuck: by leaf, where the range began that was the last to move for a fault of the
+	 * device, if the page that was touched stayed; else 0. See godwit_fault(). Under @lock.
+	 */
+	unsigned long stuck[GODWIT_TABLE_LEAVES];
 };
 
 struct godwit_chunk *godwit_chunk_get(struct godwit_mirror *mirror, unsigned long addr);

@@ -47,7 +47,7 @@ static const struct godwit_device_ops device_gone_ops;
 static int device_check(const struct godwit_device_desc *desc)
 {
 	if (!desc->ops || !desc->ops->copy_to_vram || !desc->ops->copy_from_vram ||
-	    !desc->ops->clear || !desc->driver || !desc->name)
+	    !desc->driver || !desc->name)
 		return -EINVAL;
 	if (!desc->vram_size || !IS_ALIGNED(desc->vram_size, SZ_2M))
 		return -EINVAL;

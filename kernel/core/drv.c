@@ -8,15 +8,15 @@
  *
  * Files, from the bottom up:
  *
- * vram (frames), pagemap (their struct pages), batch (arrays of a migration), ptable (page
- * table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
- * space), client (an open render node), look (reading page tables), home (to RAM), evict, span
- * and run (2 MiB of a migration, and its part in one VMA), migrate, hold (frames that may not
- * leave), advise, pin and grip, store (pages and frames of an object), object, gem (objects by
- * handle), residency, discard, event and watch (what the process can see without a call), fault
- * (of the device), access, command, sync, job and queue (the device at work), view and zap (what
- * the device sees, for others to see), stats, debugfs, trace, device (registration), drv (this
- * file: the calls).
+ * vram (frames), hold (which stay there), pagemap (their struct pages), copy (the device's
+ * engine), batch (arrays of a migration), ptable (page table of the device), chunk (32 MiB of a
+ * mirror: notifier and table), mirror (an address space), client (an open render node), look
+ * (reading page tables), home and room (to RAM), evict, span, run and pass (2 MiB of a
+ * migration, its part in one VMA, and several of them), migrate, advise, pin and grip, store
+ * (pages and frames of an object), object, gem (objects by handle), residency, discard, event
+ * and watch (what the process can see without a call), fault (of the device), access, command,
+ * sync, job and queue (the device at work), view and zap (what the device sees, for others to
+ * see), stats, debugfs, trace, device (registration), drv (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *

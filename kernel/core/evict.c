@@ -11,6 +11,9 @@
  * first, until the frames that are wanted are free. Blocks that were used since it began are
  * spared, so it ends. It gives up after a second.
  *
+ * Reverse maps: without mmap_lock nobody keeps the VMAs of a page, and with them its anon_vma, by
+ * which the kernel finds the migration entries again. So they are held (evict_hold()).
+ *
  * Locking: never takes mmap_lock. Takes the folio locks of what it evicts (trylock, in the
  * kernel), and in them reaches the notifiers of all mirrors that map it (chunk.c). The caller
  * must hold no folio lock and no lock of a chunk; mmap_lock is allowed.
@@ -18,11 +21,13 @@
 #include <linux/capability.h>
 #include <linux/migrate.h>
 #include <linux/sched/signal.h>
+#include <linux/slab.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 #include <drm/drm_print.h>
 
+#include "../compat/rmap.h"
 #include "batch.h"
 #include "client.h"
 #include "device.h"
@@ -40,11 +45,120 @@
 #define EVICT_UNPLUG_PAUSE	(HZ / 20)
 #define EVICT_UNPLUG_LONG_PAUSE	HZ
 
+/**
+ * struct evict_job - what it takes to evict blocks, one after the other.
+ */
+struct evict_job {
+	/** @batch: the pages of a block. */
+	struct godwit_batch *batch;
+	/** @home: how they come home. */
+	struct godwit_home home;
+	/**
+	 * @anon: of each page, the anon_vma that was held for it, or NULL. One reference for those
+	 * that are the same and follow each other.
+	 */
+	struct anon_vma *anon[GODWIT_BATCH_PAGES];
+};
+
+static struct evict_job *evict_job_alloc(struct godwit_device *gdev, enum drm_godwit_cause cause)
+{
+	struct evict_job *job = kzalloc_obj(*job);
+
+	if (!job)
+		return NULL;
+	job->home = (struct godwit_home) {
+		.cause = cause,
+		.only = gdev,
+		.poison = cause == GODWIT_CAUSE_UNPLUG,
+	};
+	job->batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
+	if (job->batch)
+		return job;
+	kfree(job);
+	return NULL;
+}
+
+static void evict_job_free(struct evict_job *job)
+{
+	if (job)
+		godwit_batch_free(job->batch);
+	kfree(job);
+}
+
+/* Holds the reverse map of a page that may be freed meanwhile, or moved. */
+static struct anon_vma *evict_hold_one(unsigned long pfn, struct anon_vma *last)
+{
+	struct page *page = pfn_to_page(pfn);
+	struct folio *folio = page_folio(page);
+	struct anon_vma *anon = NULL;
+
+	if (!folio_try_get(folio))
+		return NULL;
+	if (page_folio(page) == folio) {
+		anon = godwit_anon_vma(folio);
+		/* What is held already may be gone from this page: evict_check() will find out. */
+		if (anon != last)
+			anon = godwit_anon_vma_get(folio);
+	}
+	folio_put(folio);
+	return anon;
+}
+
+/* The reverse maps of all pages stay until evict_release(), whatever becomes of their VMAs. */
+static void evict_hold(struct evict_job *job, unsigned int count)
+{
+	struct anon_vma *last = NULL;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		job->anon[i] = evict_hold_one(job->batch->src[i], last);
+		last = job->anon[i];
+	}
+}
+
+static void evict_release(struct evict_job *job, unsigned int count)
+{
+	struct anon_vma *last = NULL;
+	unsigned int i;
+
+	for (i = 0; i < count; i++) {
+		if (job->anon[i] && job->anon[i] != last)
+			godwit_anon_vma_put(job->anon[i]);
+		last = job->anon[i];
+	}
+}
+
+/*
+ * Lets go at once of pages whose reverse map is not the one that is held: their frames were freed
+ * and used again in between, or somebody else was migrating them.
+ */
+static void evict_check(struct evict_job *job, unsigned int count)
+{
+	struct godwit_batch *batch = job->batch;
+	unsigned int i, pages;
+
+	for (i = 0; i < count; i += pages) {
+		struct page *page = migrate_pfn_to_page(batch->src[i]);
+
+		pages = 1;
+		if (!page || !(batch->src[i] & MIGRATE_PFN_MIGRATE))
+			continue;
+		if (batch->src[i] & MIGRATE_PFN_COMPOUND)
+			pages = folio_nr_pages(page_folio(page));
+		if (job->anon[i] && job->anon[i] == godwit_anon_vma(page_folio(page)))
+			continue;
+		batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
+		migrate_device_finalize(&batch->src[i], &batch->dst[i], pages);
+		memset(&batch->src[i], 0, pages * sizeof(*batch->src));
+	}
+}
+
 /* Brings the pages of an isolated block home. */
 static void evict_block(struct godwit_device *gdev, unsigned long block,
-			const struct godwit_client *client, struct godwit_home *home,
-			struct godwit_batch *batch)
+			const struct godwit_client *client, struct evict_job *job)
 {
+	struct godwit_batch *batch = job->batch;
+	struct godwit_home *home = &job->home;
 	u64 since = ktime_get_ns();
 	unsigned long moved = home->moved, stayed = home->stayed;
 	unsigned int i, count;
@@ -56,14 +170,19 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	for (i = 0; i < count; i++)
 		batch->src[i] += gdev->pagemap.first_pfn;
 
+	evict_hold(job, count);
 	/* In ascending order: the pages of a huge folio are together, as the kernel wants it. */
 	migrate_device_pfns(batch->src, count);
+	evict_check(job, count);
 	godwit_batch_lap(&batch->time_setup, &since);
 	godwit_home_fill(batch, count, home);
+	godwit_home_wait(batch, home);
 	since = ktime_get_ns();
 	migrate_device_pages(batch->src, batch->dst, count);
 	godwit_home_settle(batch, home);
 	migrate_device_finalize(batch->src, batch->dst, count);
+	godwit_home_end(batch);
+	evict_release(job, count);
 	godwit_batch_lap(&batch->time_finish, &since);
 	if (home->poison)
 		godwit_home_poison(batch);
@@ -83,8 +202,7 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 {
 	struct godwit_vram *vram = &gdev->vram;
 	unsigned long deadline = jiffies + EVICT_DEADLINE;
-	struct godwit_home home = { .cause = GODWIT_CAUSE_EVICTION, .only = gdev };
-	struct godwit_batch *batch = NULL;
+	struct evict_job *job;
 	unsigned long got, block, evicted;
 	u64 now;
 
@@ -93,13 +211,13 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 		return got;
 
 	now = godwit_vram_now(vram);
-	batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
-	while (batch) {
+	job = evict_job_alloc(gdev, GODWIT_CAUSE_EVICTION);
+	while (job) {
 		/* A part of a reservation would keep blocks from being isolated. */
 		godwit_vram_unreserve(vram, got);
 		block = godwit_vram_oldest(vram, now);
 		if (block != GODWIT_NO_BLOCK) {
-			evict_block(gdev, block, NULL, &home, batch);
+			evict_block(gdev, block, NULL, job);
 			/* What stayed is not the first to be tried again. */
 			godwit_vram_touch(vram, block * GODWIT_BLOCK_FRAMES);
 			godwit_vram_rejoin(vram, block);
@@ -119,7 +237,7 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 		if (time_after(jiffies, deadline) || fatal_signal_pending(current))
 			break;
 	}
-	godwit_batch_free(batch);
+	evict_job_free(job);
 	return got;
 }
 
@@ -133,24 +251,19 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *client,
 		       enum drm_godwit_cause cause, struct godwit_eviction *eviction)
 {
-	struct godwit_home home = {
-		.cause = cause,
-		.only = gdev,
-		.poison = cause == GODWIT_CAUSE_UNPLUG,
-	};
 	struct godwit_vram *vram = &gdev->vram;
-	struct godwit_batch *batch;
+	struct evict_job *job;
 	unsigned long block;
 	int ret = 0;
 
-	batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
-	if (!batch)
+	job = evict_job_alloc(gdev, cause);
+	if (!job)
 		return -ENOMEM;
 	for (block = 0; block < vram->frames.nr_blocks; block++) {
 		bool isolated = godwit_vram_isolate(vram, block);
 
 		/* Isolation makes it converge; where somebody else has the block, try without. */
-		evict_block(gdev, block, client, &home, batch);
+		evict_block(gdev, block, client, job);
 		if (isolated)
 			godwit_vram_rejoin(vram, block);
 		if (cause == GODWIT_CAUSE_UNPLUG)
@@ -161,13 +274,13 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
 		}
 		cond_resched();
 	}
-	eviction->moved += home.moved;
+	eviction->moved += job->home.moved;
 	if (cause != GODWIT_CAUSE_UNPLUG && !ret)
 		eviction->moved += godwit_gem_evict(gdev, client, cause, ULONG_MAX);
 	eviction->stayed = godwit_gem_frames(gdev, client);
 	for (block = 0; block < vram->frames.nr_blocks; block++)
-		eviction->stayed += godwit_vram_live(vram, block, client, true, batch->src);
-	godwit_batch_free(batch);
+		eviction->stayed += godwit_vram_live(vram, block, client, true, job->batch->src);
+	evict_job_free(job);
 	return ret;
 }
 

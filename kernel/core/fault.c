@@ -15,9 +15,10 @@
  * would never move.
  *
  * A page that cannot move (pinned, locked, no room, somebody was faster) is mapped where it is,
- * so a fault always ends with an entry or with an error. So are the pages around it that were to
- * move with it and did not: the attempt took all entries of that range, and an access that needs
- * two of its pages would otherwise lose one by the fault on the other, for ever.
+ * so a fault always ends with an entry or with an error. Where the next fault in its 2 MiB finds
+ * the same (&godwit_chunk.stuck), so are the pages around it that were to move with it and did not:
+ * the attempt takes all entries of that range, and an access that needs two of its pages would lose
+ * one by the fault on the other, for ever.
  *
  * Two cases need a CPU's fault first, and get one from godwit_look() with "strangers":
  *
@@ -77,6 +78,8 @@ struct fault_work {
 	unsigned long tried_start;
 	/** @tried_end: address after the last one. */
 	unsigned long tried_end;
+	/** @along: those of them that stayed are mapped as well. */
+	bool along;
 	/** @pfns: of @look. */
 	unsigned long pfns[GODWIT_LEAF_ENTRIES];
 };
@@ -128,12 +131,38 @@ static bool fault_along(const struct fault_work *work, unsigned int i)
 {
 	unsigned long addr = work->look.start + i * PAGE_SIZE;
 
-	if (addr >= work->tried_start && addr < work->tried_end)
+	if (work->along && addr >= work->tried_start && addr < work->tried_end)
 		return true;
 	if (!fault_in_window(work, i))
 		return false;
 	return fault_stays(work, addr) ||
 	       !folio_test_anon(page_folio(hmm_pfn_to_page(work->pfns[i])));
+}
+
+static unsigned int fault_leaf(const struct fault_work *work)
+{
+	return (work->look.start - work->look.chunk->start) >> GODWIT_LEAF_SHIFT;
+}
+
+/*
+ * Did the page that was touched stay for the second time in a row in its range? A first time may be
+ * a moment's, and then the pages around it are to be tried again. With the lock of the chunk.
+ */
+static bool fault_stuck(const struct fault_work *work)
+{
+	struct godwit_chunk *chunk = work->look.chunk;
+	unsigned long *stuck = &chunk->stuck[fault_leaf(work)];
+	bool again = *stuck == work->tried_start;
+
+	lockdep_assert_held(&chunk->lock);
+	if (!work->tried_end)
+		return false;
+	if (fault_entry(work, work->pfns[fault_index(work)]) & GODWIT_PTE_VRAM) {
+		*stuck = 0;
+		return false;
+	}
+	*stuck = work->tried_start;
+	return again;
 }
 
 /* Sets entries; with the lock of the chunk. */
@@ -146,6 +175,7 @@ static void fault_fill(struct fault_work *work)
 	unsigned long mapped = 0;
 
 	lockdep_assert_held(&chunk->lock);
+	work->along = fault_stuck(work);
 	for (i = 0; i < count; i++) {
 		u64 pte = fault_entry(work, work->pfns[i]);
 		unsigned long offset = work->look.start + i * PAGE_SIZE - chunk->start;
@@ -178,7 +208,7 @@ static bool fault_peer(const struct godwit_device *gdev, unsigned long pfn)
 static bool fault_ping_pong(struct fault_work *work)
 {
 	struct godwit_chunk *chunk = work->look.chunk;
-	u8 *faults = &chunk->peer_faults[(work->look.start - chunk->start) >> GODWIT_LEAF_SHIFT];
+	u8 *faults = &chunk->peer_faults[fault_leaf(work)];
 
 	lockdep_assert_held(&chunk->lock);
 	if (time_after(jiffies, chunk->peer_since + FAULT_PEER_PERIOD)) {

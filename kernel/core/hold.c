@@ -131,12 +131,15 @@ void godwit_vram_advise(struct godwit_vram *vram, const struct godwit_client *cl
 void godwit_vram_unadvise(struct godwit_vram *vram, const struct godwit_client *client)
 {
 	unsigned long i, end;
+	u16 hold;
 
 	for (i = 0; i < vram->nr_frames && READ_ONCE(client->frames_advised); cond_resched()) {
 		spin_lock_irq(&vram->lock);
 		for (end = i + GODWIT_BLOCK_FRAMES; i < end; i++)
-			if (vram->owner[i] == client)
-				godwit_vram_set_hold_locked(vram, i, vram->hold[i] & ~GODWIT_HOLD_ADVICE);
+			if (vram->owner[i] == client) {
+				hold = vram->hold[i] & ~GODWIT_HOLD_ADVICE;
+				godwit_vram_set_hold_locked(vram, i, hold);
+			}
 		spin_unlock_irq(&vram->lock);
 	}
 }

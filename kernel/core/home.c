@@ -4,10 +4,10 @@
  *
  * Overview: pages of VRAM go to RAM, for whatever cause. All ways share two steps: between
  * migrate_*_setup() and migrate_*_pages(), godwit_home_fill() finds RAM for the pages that were
- * isolated and copies them; between migrate_*_pages() and migrate_*_finalize(),
- * godwit_home_settle() records which of them moved. The fault of a CPU on a page of private
- * VRAM is here as well (godwit_home_fault()), eviction is in evict.c, requests are in
- * migrate.c.
+ * isolated and has them copied, and godwit_home_wait() waits for that; between
+ * migrate_*_pages() and migrate_*_finalize(), godwit_home_settle() records which of them moved.
+ * The fault of a CPU on a page of private VRAM is here as well (godwit_home_fault()), eviction
+ * is in evict.c, requests are in run.c.
  *
  * Locking: the pages are locked and unmapped, and the caller may hold mmap_lock. No lock of
  * ours is held, and none is waited for except &godwit_vram.lock: a CPU fault can happen
@@ -26,9 +26,11 @@
 #include "../state/outcome.h"
 #include "batch.h"
 #include "client.h"
+#include "copy.h"
 #include "device.h"
 #include "event.h"
 #include "home.h"
+#include "room.h"
 #include "trace.h"
 
 /*
@@ -46,78 +48,6 @@
 #define home_tell(page)	\
 	pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page))
 #endif
-
-static struct folio *home_alloc(const struct godwit_home *home, unsigned int order,
-				unsigned long addr)
-{
-	gfp_t gfp = GFP_HIGHUSER_MOVABLE | __GFP_NOWARN;
-	struct folio *folio;
-
-	if (order)
-		/* Without a VMA the huge page cannot be split: try harder. */
-		gfp = home->vma ? GFP_TRANSHUGE_LIGHT : GFP_TRANSHUGE | __GFP_NORETRY;
-	else if (home->gentle)
-		gfp = (gfp & ~__GFP_DIRECT_RECLAIM) | __GFP_NORETRY;
-	else
-		gfp |= __GFP_RETRY_MAYFAIL;
-
-	folio = home->vma ? vma_alloc_folio(gfp, order, home->vma, addr) : folio_alloc(gfp, order);
-	if (folio)
-		__folio_set_locked(folio);
-	return folio;
-}
-
-/* Gives element @i, LEAVING, a page of RAM to go to; where there is none it stays: false. */
-static bool home_room(struct godwit_batch *batch, unsigned int i, struct godwit_device *gdev,
-		      unsigned long frame, struct godwit_home *home)
-{
-	struct folio *folio;
-
-	folio = home_alloc(home, 0, home->addr + (unsigned long)i * PAGE_SIZE);
-	if (!folio && home->spare && i == home->spare_index) {
-		folio = home->spare;
-		home->spare = NULL;
-		__folio_set_locked(folio);
-	}
-	if (!folio) {
-		godwit_vram_event(&gdev->vram, frame, 1, GODWIT_FRAME_STAY);
-		return false;
-	}
-	batch->dst[i] = migrate_pfn(folio_pfn(folio));
-	batch->reached[i] = GODWIT_REACHED_ROOM;
-	godwit_batch_add(batch, i, folio_page(folio, 0), gdev, frame, 1);
-	return true;
-}
-
-static void home_room_huge(struct godwit_batch *batch, unsigned int i, struct godwit_device *gdev,
-			   unsigned long frame, unsigned int pages, struct godwit_home *home)
-{
-	struct folio *folio;
-	unsigned int j;
-
-	folio = home_alloc(home, ilog2(pages), home->addr + (unsigned long)i * PAGE_SIZE);
-	if (folio) {
-		batch->dst[i] = migrate_pfn(folio_pfn(folio)) | MIGRATE_PFN_COMPOUND;
-		memset(&batch->reached[i], GODWIT_REACHED_ROOM, pages);
-		godwit_batch_add(batch, i, folio_page(folio, 0), gdev, frame, pages);
-		return;
-	}
-	/*
-	 * The kernel splits the folio if its first page gets a small one to go to. Pages that
-	 * get none stay, as pages of VRAM.
-	 */
-	if (!home->vma) {
-		godwit_vram_event(&gdev->vram, frame, pages, GODWIT_FRAME_STAY);
-		return;
-	}
-	for (j = 0; j < pages; j++) {
-		if (!home_room(batch, i + j, gdev, frame + j, home) && !j) {
-			godwit_vram_event(&gdev->vram, frame + 1, pages - 1, GODWIT_FRAME_STAY);
-			return;
-		}
-	}
-	godwit_stat_add(gdev, NULL, GODWIT_STAT_HUGE_SPLIT, 1);
-}
 
 /* By its frame: a folio that is to be split has one element only until it is. */
 static struct folio *home_source(const struct godwit_batch *batch, unsigned int n)
@@ -157,121 +87,241 @@ static void home_lose(struct godwit_batch *batch, unsigned int n, const struct g
 	home_forget(batch, n);
 }
 
-/* Copies pieces [@first, @last), which are of one device. */
-static void home_copy(struct godwit_batch *batch, unsigned int first, unsigned int last,
-		      const struct godwit_home *home)
+/* Waits for all copies that are under way. */
+static void home_wait(struct godwit_batch *batch, const struct godwit_home *home)
 {
-	struct godwit_device *gdev = batch->device[first];
-	unsigned int n;
+	unsigned int i, n;
 	int ret;
 
-	ret = gdev->ops->copy_from_vram(gdev, &batch->pieces[first], last - first);
-	for (n = first; n < last; n++) {
-		if (ret && gdev->ops->copy_from_vram(gdev, &batch->pieces[n], 1))
-			home_lose(batch, n, home);
-		else
-			memset(&batch->reached[batch->index[n]], GODWIT_REACHED_COPY,
-			       batch->pieces[n].pages);
+	for (i = 0; i < batch->nr_transfers; i++) {
+		const struct godwit_transfer *transfer = &batch->transfers[i];
+
+		ret = godwit_copy_wait(transfer->fence);
+		for (n = transfer->first; n < transfer->last; n++) {
+			if (ret && godwit_copy(batch->device[n], &batch->pieces[n], 1, false))
+				home_lose(batch, n, home);
+			else
+				godwit_batch_reach(batch, batch->index[n], batch->pieces[n].pages,
+						   GODWIT_REACHED_COPY);
+		}
 	}
+	batch->nr_transfers = 0;
 }
 
 /*
  * Pinned frames stay, except that the access of a CPU is always served, and that
  * a device which goes away keeps nothing. A huge folio moves as a whole or not.
  */
-static bool home_may_take(const struct godwit_home *home, unsigned int i,
-			  struct godwit_device *gdev, unsigned long frame, unsigned int pages)
+static bool home_takes_held(const struct godwit_home *home, unsigned int i, unsigned int pages)
 {
 	if (home->cause == GODWIT_CAUSE_UNPLUG)
 		return true;
-	if (home->cause == GODWIT_CAUSE_CPU_FAULT && i <= home->spare_index &&
-	    home->spare_index < i + pages)
-		return true;
-	return !godwit_vram_held(&gdev->vram, frame, pages);
+	return home->cause == GODWIT_CAUSE_CPU_FAULT && i <= home->spare_index &&
+	       home->spare_index < i + pages;
+}
+
+/*
+ * How many elements from @i on are small pages of consecutive frames. The one that a CPU touched
+ * is always alone.
+ */
+static unsigned int home_run(const struct godwit_batch *batch, unsigned int i, unsigned int count,
+			     const struct godwit_device *gdev, unsigned long frame,
+			     const struct godwit_home *home)
+{
+	const unsigned long flags = MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE | MIGRATE_PFN_COMPOUND;
+	unsigned long pfn = batch->src[i] >> MIGRATE_PFN_SHIFT;
+	unsigned int n = 1;
+
+	if (home_takes_held(home, i, 1) && home->cause == GODWIT_CAUSE_CPU_FAULT)
+		return 1;
+	for (; i + n < count && frame + n < gdev->vram.nr_frames; n++) {
+		unsigned long src = batch->src[i + n];
+
+		if ((src & flags) != (MIGRATE_PFN_VALID | MIGRATE_PFN_MIGRATE) ||
+		    src >> MIGRATE_PFN_SHIFT != pfn + n)
+			break;
+		if (home->cause == GODWIT_CAUSE_CPU_FAULT && i + n == home->spare_index)
+			break;
+	}
+	return n;
+}
+
+/*
+ * The huge folio of a batch, of which there can be only one, is shielded but for the moments in
+ * which the kernel counts its references.
+ */
+static void home_shield(struct godwit_batch *batch, struct folio *folio)
+{
+	WARN_ON_ONCE(batch->shielded);
+	godwit_pagemap_shield(folio);
+	batch->shielded = folio;
+}
+
+static void home_unshield(struct godwit_batch *batch)
+{
+	if (batch->shielded)
+		godwit_pagemap_unshield(batch->shielded);
+	batch->shielded = NULL;
 }
 
 /**
- * godwit_home_fill() - RAM for the isolated pages of a batch, and their bytes in it.
+ * godwit_home_fill() - RAM for the isolated pages of a batch; their bytes are on the way.
  * @batch: &godwit_batch.src as the kernel has set it, no pieces; the rest is set.
  * @count: elements.
- * @home: how.
+ * @home: how; for godwit_home_wait(), which must follow.
  */
 void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct godwit_home *home)
 {
 	u64 since = ktime_get_ns();
-	unsigned int i, n, first = 0, pages;
+	unsigned int i, n, pages;
 
 	for (i = 0; i < count; i += pages) {
 		struct page *page = migrate_pfn_to_page(batch->src[i]);
 		struct godwit_device *gdev;
+		unsigned long frame;
+		bool huge;
 
 		pages = 1;
 		if (!page || !(batch->src[i] & MIGRATE_PFN_MIGRATE) || !godwit_is_vram(page))
 			continue;
-		if (batch->src[i] & MIGRATE_PFN_COMPOUND)
-			pages = folio_nr_pages(page_folio(page));
 		gdev = godwit_page_device(page);
+		frame = godwit_page_frame(page);
+		huge = batch->src[i] & MIGRATE_PFN_COMPOUND;
+		pages = huge ? folio_nr_pages(page_folio(page)) :
+			       home_run(batch, i, count, gdev, frame, home);
 		if (home->only && home->only != gdev)
 			continue;
-		if (!home_may_take(home, i, gdev, godwit_page_frame(page), pages))
+		n = godwit_vram_leave(&gdev->vram, frame, pages, huge,
+				      home_takes_held(home, i, pages));
+		if (!n) {
+			/* It is not ours to move: all that is left to do is to let go of it. */
+			pages = huge ? pages : 1;
 			continue;
-		/* Where it is not ours to move, all that is left to do is to let go of it. */
-		if (!godwit_vram_leave(&gdev->vram, godwit_page_frame(page), pages))
-			continue;
+		}
+		pages = n;
 		memset(&batch->reached[i], GODWIT_REACHED_SETUP, pages);
-		if (pages > 1)
-			home_room_huge(batch, i, gdev, godwit_page_frame(page), pages, home);
+		if (huge)
+			home_shield(batch, page_folio(page));
+		if (huge)
+			godwit_room_huge(batch, i, gdev, frame, pages, home);
 		else
-			home_room(batch, i, gdev, godwit_page_frame(page), home);
+			godwit_rooms(batch, i, pages, gdev, frame, home);
 	}
 	godwit_batch_lap(&batch->time_alloc, &since);
 
-	for (n = 1; n <= batch->nr_pieces; n++) {
-		if (n < batch->nr_pieces && batch->device[n] == batch->device[first])
-			continue;
-		home_copy(batch, first, n, home);
-		first = n;
+	while (batch->submitted < batch->nr_pieces) {
+		if (batch->nr_transfers == GODWIT_BATCH_TRANSFERS)
+			home_wait(batch, home);
+		godwit_batch_submit(batch, false);
 	}
-	for (n = 0; n < batch->nr_pieces; n++)
-		if (batch->dst[batch->index[n]] &&
-		    godwit_pagemap_zapped(home_source(batch, n)))
-			home_forget(batch, n);
 	godwit_batch_lap(&batch->time_copy, &since);
 }
 
-static void home_account(struct godwit_device *gdev, struct godwit_client *owner,
-			 enum drm_godwit_cause cause, unsigned int pages)
+/**
+ * godwit_home_wait() - wait until the bytes are there.
+ * @batch: as godwit_home_fill() left it. What could not be copied stays.
+ * @home: how.
+ */
+void godwit_home_wait(struct godwit_batch *batch, const struct godwit_home *home)
 {
-	godwit_stat_add(gdev, owner, GODWIT_STAT_PAGES_HOME, pages);
-	if (cause == GODWIT_CAUSE_EVICTION)
-		godwit_stat_add(gdev, owner, GODWIT_STAT_PAGES_EVICTED, pages);
-	if (pages > 1)
-		godwit_stat_add(gdev, owner, GODWIT_STAT_HUGE_HOME, 1);
+	bool zapped = batch->shielded && godwit_pagemap_zapped(batch->shielded);
+	u64 since = ktime_get_ns();
+	unsigned int n;
+
+	home_wait(batch, home);
+	for (n = 0; zapped && n < batch->nr_pieces; n++)
+		if (batch->dst[batch->index[n]] && home_source(batch, n) == batch->shielded)
+			home_forget(batch, n);
+	home_unshield(batch);
+	godwit_batch_lap(&batch->time_copy, &since);
+}
+
+/**
+ * struct home_left - consecutive frames whose pages have moved.
+ */
+struct home_left {
+	/** @gdev: whose. */
+	struct godwit_device *gdev;
+	/** @frame: the first. */
+	unsigned long frame;
+	/** @pages: how many. */
+	unsigned int pages;
+	/** @huge: they were one folio. */
+	bool huge;
+};
+
+/* Counts them, for whoever they were accounted to, and begins anew. */
+static void home_account(struct home_left *left, enum drm_godwit_cause cause)
+{
+	struct godwit_device *gdev = left->gdev;
+
+	while (left->pages) {
+		unsigned int count = left->pages;
+		struct godwit_client *owner = godwit_vram_left(gdev, left->frame, &count);
+
+		left->frame += count;
+		left->pages -= count;
+		if (!owner)
+			continue;
+		godwit_stat_add(gdev, owner, GODWIT_STAT_PAGES_HOME, count);
+		if (cause == GODWIT_CAUSE_EVICTION)
+			godwit_stat_add(gdev, owner, GODWIT_STAT_PAGES_EVICTED, count);
+		if (left->huge)
+			godwit_stat_add(gdev, owner, GODWIT_STAT_HUGE_HOME, 1);
+		godwit_client_put_many(owner, count);
+	}
+}
+
+/* One more piece has moved. */
+static void home_leave(struct home_left *left, struct godwit_device *gdev,
+		       const struct godwit_copy *piece, enum drm_godwit_cause cause)
+{
+	bool huge = piece->pages > 1;
+
+	if (!huge && !left->huge && left->pages && left->gdev == gdev &&
+	    left->frame + left->pages == piece->frame) {
+		left->pages++;
+		return;
+	}
+	home_account(left, cause);
+	*left = (struct home_left) {
+		.gdev = gdev,
+		.frame = piece->frame,
+		.pages = piece->pages,
+		.huge = huge,
+	};
 }
 
 /**
  * godwit_home_settle() - record which pages moved, before the kernel lets go of them.
  * @batch: as godwit_home_fill() left it, after migrate_vma_pages() or migrate_device_pages().
  * @home: as godwit_home_fill() left it; counters are added to.
+ *
+ * The frames stay LEAVING until finalize drops the last reference to their folios, but are
+ * accounted to nobody from here on.
  */
 void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 {
+	struct home_left left = { };
 	unsigned int n;
 
 	for (n = 0; n < batch->nr_pieces; n++) {
 		const struct godwit_copy *piece = &batch->pieces[n];
 		struct godwit_device *gdev = batch->device[n];
 		unsigned int i = batch->index[n];
-		struct godwit_client *owner;
 
 		if (!batch->dst[i]) {
 			home->stayed += piece->pages;
 			continue;
 		}
-		/* What it took over may not be whole: finalize drops it, and what it came from. */
+		if (piece->pages > 1)
+			home_shield(batch, home_source(batch, n));
+		/* What it took over may not be whole: finalize drops it. */
 		if (godwit_pagemap_zapped(home_source(batch, n)))
 			batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
 		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE)) {
+			/* It will be mapped again, and then nobody knows what was missing. */
+			home_unshield(batch);
 			godwit_vram_event(&gdev->vram, piece->frame, piece->pages,
 					  GODWIT_FRAME_STAY);
 			home->stayed += piece->pages;
@@ -281,14 +331,19 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 		if (piece->pages > 1)
 			home->moved_huge += piece->pages;
 		if (batch->reached[i] == GODWIT_REACHED_COPY)
-			memset(&batch->reached[i], GODWIT_REACHED_MOVED, piece->pages);
-		/* The frame stays LEAVING until finalize drops the last reference to its folio. */
-		owner = godwit_vram_owner_get(&gdev->vram, piece->frame);
-		if (!owner)
-			continue;
-		home_account(gdev, owner, home->cause, piece->pages);
-		godwit_client_put(owner);
+			godwit_batch_reach(batch, i, piece->pages, GODWIT_REACHED_MOVED);
+		home_leave(&left, gdev, piece, home->cause);
 	}
+	home_account(&left, home->cause);
+}
+
+/**
+ * godwit_home_end() - the migration is over.
+ * @batch: after finalize.
+ */
+void godwit_home_end(struct godwit_batch *batch)
+{
+	home_unshield(batch);
 }
 
 /**
@@ -337,10 +392,12 @@ static vm_fault_t home_fault(struct vm_fault *vmf, struct godwit_batch *batch,
 		return VM_FAULT_SIGBUS;
 	godwit_batch_lap(&batch->time_setup, &since);
 	godwit_home_fill(batch, args->npages, home);
+	godwit_home_wait(batch, home);
 	since = ktime_get_ns();
 	migrate_vma_pages(args);
 	godwit_home_settle(batch, home);
 	migrate_vma_finalize(args);
+	godwit_home_end(batch);
 	godwit_batch_lap(&batch->time_finish, &since);
 
 	/*

@@ -5,6 +5,7 @@
 #include <linux/memremap.h>
 #include <linux/mm_types.h>
 
+struct address_space;
 struct godwit_device;
 
 /**
@@ -19,6 +20,11 @@ struct godwit_pagemap {
 	struct resource *region;
 	/** @first_pfn: page frame number of frame 0. */
 	unsigned long first_pfn;
+	/**
+	 * @mappings: of each block of frames, &folio.mapping of the huge folio that it is or was.
+	 * Private VRAM only. Set while that folio is locked.
+	 */
+	struct address_space **mappings;
 	/** @mapped: memremap_pages() succeeded. */
 	bool mapped;
 };
@@ -40,6 +46,9 @@ extern const struct godwit_pagemap_owner godwit_pagemap_owner;
 int godwit_pagemap_init(struct godwit_device *gdev);
 void godwit_pagemap_fini(struct godwit_device *gdev);
 bool godwit_pagemap_zapped(struct folio *folio);
+void godwit_pagemap_shield(struct folio *folio);
+void godwit_pagemap_unshield(struct folio *folio);
+void godwit_pagemap_publish(struct page *page);
 
 struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame,
 				 unsigned int count);

@@ -17,6 +17,7 @@
 #include <drm/drm_debugfs.h>
 #include <drm/drm_drv.h>
 
+#include "copy.h"
 #include "debugfs.h"
 #include "device.h"
 
@@ -36,6 +37,8 @@ struct rawcopy {
 	unsigned int made;
 	/** @each: 1 or GODWIT_BLOCK_FRAMES. */
 	unsigned int each;
+	/** @fences: of the copies that are under way. */
+	struct dma_fence *fences[RAWCOPY_MAX / SZ_2M];
 	/** @alloc_ns: time to allocate the pages of RAM. */
 	u64 alloc_ns;
 	/** @to_ns: time to copy to VRAM. */
@@ -51,6 +54,7 @@ static void rawcopy_free(struct rawcopy *raw)
 		godwit_vram_release(raw->gdev, raw->pieces[raw->made].frame, raw->each);
 	}
 	kvfree(raw->pieces);
+	kfree(raw);
 }
 
 /* Takes @count pieces out of a reservation; what is left of it is given back. */
@@ -80,7 +84,7 @@ static int rawcopy_make(struct rawcopy *raw)
 		if (piece->frame == GODWIT_NO_FRAME || piece->pages < raw->each) {
 			/* No whole block is left. */
 			if (piece->frame != GODWIT_NO_FRAME)
-				godwit_vram_release(raw->gdev, piece->frame, 1);
+				godwit_vram_release(raw->gdev, piece->frame, piece->pages);
 			__free_pages(piece->page, ilog2(raw->each));
 			ret = -ENOSPC;
 			break;
@@ -94,47 +98,55 @@ static int rawcopy_make(struct rawcopy *raw)
 	return ret;
 }
 
-/* As a migration does it: 2 MiB a call. */
-static int rawcopy_run(struct rawcopy *raw)
+/* As a migration does it, 2 MiB a call, all of which are under way together. */
+static int rawcopy_way(struct rawcopy *raw, bool to_vram, u64 *ns)
 {
-	const struct godwit_device_ops *ops = raw->gdev->ops;
 	unsigned int step = GODWIT_BLOCK_FRAMES / raw->each, n;
 	u64 since = ktime_get_ns();
-	int ret = 0;
+	int ret = 0, err;
 
-	for (n = 0; n < raw->count && !ret; n += step)
-		ret = ops->copy_to_vram(raw->gdev, &raw->pieces[n], step);
-	raw->to_ns = ktime_get_ns() - since;
-	since = ktime_get_ns();
-	for (n = 0; n < raw->count && !ret; n += step)
-		ret = ops->copy_from_vram(raw->gdev, &raw->pieces[n], step);
-	raw->from_ns = ktime_get_ns() - since;
+	for (n = 0; n < raw->count; n += step)
+		raw->fences[n / step] = godwit_copy_start(raw->gdev, &raw->pieces[n], step,
+							  to_vram);
+	for (n = 0; n < raw->count; n += step) {
+		err = godwit_copy_wait(raw->fences[n / step]);
+		ret = ret ?: err;
+	}
+	*ns = ktime_get_ns() - since;
 	return ret;
+}
+
+static int rawcopy_run(struct rawcopy *raw)
+{
+	return rawcopy_way(raw, true, &raw->to_ns) ?: rawcopy_way(raw, false, &raw->from_ns);
 }
 
 static int rawcopy_measure(struct seq_file *m, struct godwit_device *gdev, u64 size,
 			   unsigned int each)
 {
-	struct rawcopy raw = {
-		.gdev = gdev,
-		.each = each,
-		.count = (size >> PAGE_SHIFT) / each,
-	};
+	struct rawcopy *raw = kzalloc_obj(*raw);
 	int ret;
 
-	raw.pieces = kvcalloc(raw.count, sizeof(*raw.pieces), GFP_KERNEL);
-	if (!raw.pieces)
+	if (!raw)
 		return -ENOMEM;
-	ret = rawcopy_make(&raw);
+	raw->gdev = gdev;
+	raw->each = each;
+	raw->count = (size >> PAGE_SHIFT) / each;
+	raw->pieces = kvcalloc(raw->count, sizeof(*raw->pieces), GFP_KERNEL);
+	if (!raw->pieces) {
+		kfree(raw);
+		return -ENOMEM;
+	}
+	ret = rawcopy_make(raw);
 	/* Once before, so that both sides are in the TLB and in the caches like those of others. */
 	if (!ret)
-		ret = rawcopy_run(&raw);
+		ret = rawcopy_run(raw);
 	if (!ret)
-		ret = rawcopy_run(&raw);
+		ret = rawcopy_run(raw);
 	if (!ret)
-		seq_printf(m, "%llu %u %llu %llu %llu\n", size, each, raw.alloc_ns, raw.to_ns,
-			   raw.from_ns);
-	rawcopy_free(&raw);
+		seq_printf(m, "%llu %u %llu %llu %llu\n", size, each, raw->alloc_ns, raw->to_ns,
+			   raw->from_ns);
+	rawcopy_free(raw);
 	/* A size that does not fit is no error. */
 	return ret == -ENOSPC || ret == -ENOMEM ? 0 : ret;
 }

@@ -41,8 +41,10 @@ void godwit_span_free(struct godwit_span *span)
  * godwit_span_alloc() - make a span.
  * @mirror: whose addresses.
  * @move: the migration that it is a step of.
+ * @pages: that it has room for, at most GODWIT_BATCH_PAGES.
  */
-struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move)
+struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move,
+				      unsigned int pages)
 {
 	struct godwit_span *span = kzalloc_obj(*span);
 
@@ -50,8 +52,8 @@ struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwi
 		return NULL;
 	span->mirror = mirror;
 	span->move = move;
-	span->batch = godwit_batch_alloc(GODWIT_BATCH_PAGES, GFP_KERNEL);
-	span->pfns = kvcalloc(GODWIT_BATCH_PAGES, sizeof(*span->pfns), GFP_KERNEL);
+	span->batch = godwit_batch_alloc(pages, GFP_KERNEL);
+	span->pfns = kvcalloc(pages, sizeof(*span->pfns), GFP_KERNEL);
 	if (span->batch && span->pfns)
 		return span;
 	godwit_span_free(span);
@@ -94,8 +96,16 @@ static enum godwit_seen span_classify(struct godwit_span *span, unsigned long pf
 	return folio_test_anon(page_folio(page)) ? GODWIT_SEEN_ANON : GODWIT_SEEN_FILE;
 }
 
-/* Is there anything for step 3 to do about a page, and does it need a frame? */
-static void span_plan(struct godwit_span *span, enum godwit_seen seen)
+/* Must a folio be split before this page of it can move? For what may move only. */
+static bool span_splits(enum godwit_seen seen, unsigned long pfn)
+{
+	if (seen != GODWIT_SEEN_ANON && seen != GODWIT_SEEN_VRAM && seen != GODWIT_SEEN_PEER)
+		return false;
+	return !hmm_pfn_to_map_order(pfn) && folio_test_large(page_folio(hmm_pfn_to_page(pfn)));
+}
+
+/* Is there anything for step 3 to do about some pages, and do they need frames? */
+static void span_plan(struct godwit_span *span, enum godwit_seen seen, unsigned int pages)
 {
 	const struct godwit_move *move = span->move;
 	bool skip_empty = move->flags & GODWIT_MIGRATE_SKIP_EMPTY;
@@ -103,24 +113,41 @@ static void span_plan(struct godwit_span *span, enum godwit_seen seen)
 	switch (seen) {
 	case GODWIT_SEEN_ANON:
 		span->work |= move->to_vram;
-		span->want += move->to_vram;
+		span->want += move->to_vram ? pages : 0;
 		break;
 	case GODWIT_SEEN_ZERO:
 	case GODWIT_SEEN_NOTHING:
 		span->work |= move->to_vram;
-		span->want += move->to_vram && !skip_empty;
+		span->want += move->to_vram && !skip_empty ? pages : 0;
 		break;
 	case GODWIT_SEEN_VRAM:
 		span->work |= !move->to_vram;
 		break;
 	case GODWIT_SEEN_PEER:
 		span->work |= move->to_vram || !move->only;
-		span->want += move->to_vram;
+		span->want += move->to_vram ? pages : 0;
 		span->peers = true;
 		break;
 	default:
 		break;
 	}
+}
+
+/* How many pages are alike from the first one on: those of a huge entry, unless some are held. */
+static unsigned int span_alike(const struct godwit_span *span, unsigned int count)
+{
+	unsigned long pfn = span->pfns[0];
+	struct page *page;
+
+	if (count < GODWIT_BATCH_PAGES || !(pfn & HMM_PFN_VALID) || (pfn & HMM_PFN_ERROR) ||
+	    hmm_pfn_to_map_order(pfn) < GODWIT_LEAF_SHIFT - PAGE_SHIFT ||
+	    !bitmap_empty(span->pinned, GODWIT_BATCH_PAGES))
+		return 1;
+	page = hmm_pfn_to_page(pfn);
+	if (godwit_is_vram(page) &&
+	    godwit_vram_held(&godwit_page_device(page)->vram, godwit_page_frame(page), count))
+		return 1;
+	return count;
 }
 
 /**
@@ -136,11 +163,13 @@ int godwit_span_look(struct godwit_span *span)
 		.end = span->end,
 		.pfns = span->pfns,
 	};
-	unsigned int count = span_pages(span), i;
+	unsigned int count = span_pages(span), pages, i;
+	enum godwit_seen seen;
 	int ret;
 
 	span->work = false;
 	span->peers = false;
+	span->split = false;
 	span->want = 0;
 	look.chunk = godwit_chunk_get(span->mirror, span->start);
 	if (IS_ERR(look.chunk))
@@ -151,10 +180,13 @@ int godwit_span_look(struct godwit_span *span)
 	bitmap_zero(span->pinned, GODWIT_BATCH_PAGES);
 	if (span->move->to_vram)
 		godwit_pin_in_system(span->mirror, span->start, span->end, span->pinned);
-	for (i = 0; i < count; i++) {
-		span->batch->seen[i] = test_bit(i, span->pinned) ?
-				       GODWIT_SEEN_HELD : span_classify(span, span->pfns[i]);
-		span_plan(span, span->batch->seen[i]);
+	pages = span_alike(span, count);
+	for (i = 0; i < count; i += pages) {
+		seen = test_bit(i, span->pinned) ? GODWIT_SEEN_HELD :
+						   span_classify(span, span->pfns[i]);
+		memset(&span->batch->seen[i], seen, pages);
+		span_plan(span, seen, pages);
+		span->split |= span_splits(seen, span->pfns[i]);
 	}
 	mutex_unlock(&look.chunk->lock);
 	return 0;
@@ -171,6 +203,19 @@ static unsigned int span_outcome(const struct godwit_span *span, unsigned int i)
 	return test_bit(i, span->holes) ? GODWIT_STAY_HOLE : outcome;
 }
 
+/* How many pages from the first one on had the same fate: all of them, or one at least. */
+static unsigned int span_alike_now(const struct godwit_span *span, unsigned int count)
+{
+	const struct godwit_batch *batch = span->batch;
+
+	if (memchr_inv(batch->seen, batch->seen[0], count) ||
+	    memchr_inv(batch->reached, batch->reached[0], count) ||
+	    !bitmap_empty(span->holes, GODWIT_BATCH_PAGES) ||
+	    !bitmap_empty(span->moved, GODWIT_BATCH_PAGES))
+		return 1;
+	return count;
+}
+
 /**
  * godwit_span_busy() - is there a page that could move, were it not for somebody else?
  * @span: a span after a try.
@@ -178,8 +223,9 @@ static unsigned int span_outcome(const struct godwit_span *span, unsigned int i)
 bool godwit_span_busy(const struct godwit_span *span)
 {
 	unsigned int count = span_pages(span), i;
+	unsigned int pages = span_alike_now(span, count);
 
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i += pages)
 		if (span_outcome(span, i) == GODWIT_STAY_BUSY)
 			return true;
 	return false;
@@ -209,25 +255,28 @@ void godwit_span_again(struct godwit_span *span)
 int godwit_span_report(struct godwit_span *span)
 {
 	unsigned int count = span_pages(span), i;
+	unsigned int pages = span_alike_now(span, count);
 	struct godwit_move *move = span->move;
 	struct godwit_batch *batch = span->batch;
 	unsigned long stayed = 0;
 
-	for (i = 0; i < count; i++) {
+	move->moved_huge += span->moved_huge;
+	span->moved_huge = 0;
+	for (i = 0; i < count; i += pages) {
 		unsigned int outcome = span_outcome(span, i);
 
 		if (outcome == GODWIT_OUTCOME_MOVED) {
-			move->moved++;
+			move->moved += pages;
 			outcome = GODWIT_STAY_NONE;
 		} else if (outcome == GODWIT_OUTCOME_ALREADY) {
-			move->already++;
+			move->already += pages;
 			outcome = GODWIT_STAY_NONE;
 		} else {
-			move->stayed[outcome]++;
-			stayed++;
+			move->stayed[outcome] += pages;
+			stayed += pages;
 		}
 		/* What was seen is no longer needed. */
-		batch->seen[i] = outcome;
+		memset(&batch->seen[i], outcome, pages);
 	}
 	godwit_stat_add(span->mirror->gdev, span->mirror->client, GODWIT_STAT_PAGES_STAYED, stayed);
 	if (move->reasons) {

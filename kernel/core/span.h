@@ -37,13 +37,18 @@ struct godwit_span {
 	bool work;
 	/** @peers: there are pages of other devices. */
 	bool peers;
+	/** @split: there are pages of huge folios that are mapped one by one. */
+	bool split;
 	/** @want: frames that are needed. */
 	unsigned long want;
 	/** @reserved: frames that we may take. */
 	unsigned long reserved;
+	/** @moved_huge: pages that moved in huge folios. */
+	unsigned long moved_huge;
 };
 
-struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move);
+struct godwit_span *godwit_span_alloc(struct godwit_mirror *mirror, struct godwit_move *move,
+				      unsigned int pages);
 void godwit_span_free(struct godwit_span *span);
 int godwit_span_look(struct godwit_span *span);
 bool godwit_span_busy(const struct godwit_span *span);

@@ -15,6 +15,7 @@
 #include <linux/slab.h>
 
 #include "client.h"
+#include "copy.h"
 #include "device.h"
 #include "evict.h"
 #include "stats.h"
@@ -171,7 +172,7 @@ int godwit_store_clear(struct godwit_device *gdev, const unsigned long *frames,
 
 	for (i = 0; i < count && !ret; i += run) {
 		run = frames_run(frames, i, count);
-		ret = gdev->ops->clear(gdev, frames[i], run);
+		ret = godwit_copy_clear(gdev, frames[i], run);
 		cond_resched();
 	}
 	return ret;
@@ -220,8 +221,7 @@ int godwit_store_copy(struct godwit_device *gdev, struct page **pages,
 			pieces[n].frame = frames[i + n];
 			pieces[n].pages = 1;
 		}
-		ret = to_vram ? gdev->ops->copy_to_vram(gdev, pieces, n) :
-				gdev->ops->copy_from_vram(gdev, pieces, n);
+		ret = godwit_copy(gdev, pieces, n, to_vram);
 		cond_resched();
 	}
 	kfree(pieces);

@@ -122,9 +122,11 @@ static bool vram_step(struct godwit_vram *vram, unsigned long frame, enum godwit
  * godwit_vram_take() - take frames that the caller has reserved.
  * @gdev: the device.
  * @client: to whom they are accounted, NULL for nobody.
- * @count: in, 1 or GODWIT_BLOCK_FRAMES; out, what was taken: 1 where no whole block is free.
+ * @count: in, the most that are wanted; out, how many were taken. GODWIT_BLOCK_FRAMES are a
+ *	whole block, if there is one that is free.
  *
- * Return: the first frame, or GODWIT_NO_FRAME where the reservation is used up.
+ * Return: the first frame of consecutive ones, or GODWIT_NO_FRAME where the reservation is used
+ * up.
  */
 unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client *client,
 			       unsigned int *count)
@@ -136,10 +138,8 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 	spin_lock_irq(&vram->lock);
 	if (*count == GODWIT_BLOCK_FRAMES)
 		frame = godwit_frames_take_block(&vram->frames);
-	if (frame == GODWIT_NO_FRAME) {
-		*count = 1;
-		frame = godwit_frames_take(&vram->frames, GODWIT_NO_BLOCK);
-	}
+	if (frame == GODWIT_NO_FRAME)
+		frame = godwit_frames_take_run(&vram->frames, GODWIT_NO_BLOCK, count);
 	if (frame != GODWIT_NO_FRAME) {
 		for (i = 0; i < *count; i++) {
 			vram_step(vram, frame + i, GODWIT_FRAME_TAKE);
@@ -179,28 +179,70 @@ void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned i
 	spin_unlock_irq(&vram->lock);
 }
 
+/* With the lock: is a frame somebody's memory, and may it leave? */
+static bool vram_may_leave(const struct godwit_vram *vram, unsigned long frame, bool held)
+{
+	return vram->state[frame] == GODWIT_FRAME_LIVE && (held || !vram->hold[frame]);
+}
+
 /**
  * godwit_vram_leave() - frames are about to leave VRAM.
  * @vram: the VRAM.
  * @frame: the first.
- * @count: how many; all or none of them become LEAVING.
+ * @count: how many.
+ * @whole: all of them leave or none does.
+ * @held: also those that must not be evicted.
  *
- * Return: false where they are not LIVE. Whoever looks for pages without their page tables
- * (evict.c) can lock one that has just moved elsewhere and waits for its last reference to go:
- * that one must not move again.
+ * Return: how many of them became LEAVING, from the first one on: up to one that is not LIVE,
+ * or is held. Whoever looks for pages without their page tables (evict.c) can lock one that has
+ * just moved elsewhere and waits for its last reference to go: that one must not move again.
  */
-bool godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count)
+unsigned int godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count,
+			       bool whole, bool held)
 {
-	bool live = true;
+	unsigned int may = 0, i;
+
+	spin_lock_irq(&vram->lock);
+	while (may < count && vram_may_leave(vram, frame + may, held))
+		may++;
+	if (whole && may < count)
+		may = 0;
+	for (i = 0; i < may; i++)
+		vram_step(vram, frame + i, GODWIT_FRAME_LEAVE);
+	spin_unlock_irq(&vram->lock);
+	return may;
+}
+
+/**
+ * godwit_vram_left() - frames were copied home, and their pages switched.
+ * @gdev: the device.
+ * @frame: the first, LEAVING, of pages that the caller has locked.
+ * @count: in, how many at most; out, how many from the first one on are accounted to the same
+ *	client. They are accounted to nobody from now on.
+ *
+ * Return: that client, with as many references as the frames had, for
+ * godwit_client_put_many(); or NULL.
+ */
+struct godwit_client *godwit_vram_left(struct godwit_device *gdev, unsigned long frame,
+				       unsigned int *count)
+{
+	struct godwit_vram *vram = &gdev->vram;
+	struct godwit_client *owner;
 	unsigned int i;
 
 	spin_lock_irq(&vram->lock);
-	for (i = 0; i < count && live; i++)
-		live = vram->state[frame + i] == GODWIT_FRAME_LIVE;
-	for (i = 0; i < count && live; i++)
-		vram_step(vram, frame + i, GODWIT_FRAME_LEAVE);
+	owner = vram->owner[frame];
+	for (i = 0; i < *count && vram->owner[frame + i] == owner; i++) {
+		/* What holds a frame counts for its owner. */
+		if (vram->hold[frame + i])
+			godwit_vram_set_hold_locked(vram, frame + i, 0);
+		vram->owner[frame + i] = NULL;
+	}
 	spin_unlock_irq(&vram->lock);
-	return live;
+	*count = i;
+	if (owner)
+		godwit_stat_vram(gdev, owner, -((s64)i << PAGE_SHIFT));
+	return owner;
 }
 
 /**
@@ -221,7 +263,8 @@ void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsign
 		if (!vram_step(vram, frame + i, GODWIT_FRAME_RELEASE))
 			continue;
 		/* The frames of a folio that was split can have one owner only: it moved as one. */
-		godwit_vram_set_hold_locked(vram, frame + i, 0);
+		if (vram->hold[frame + i])
+			godwit_vram_set_hold_locked(vram, frame + i, 0);
 		vram->generation[frame + i]++;
 		owner = vram->owner[frame + i];
 		vram->owner[frame + i] = NULL;
@@ -378,6 +421,20 @@ unsigned int godwit_vram_live(struct godwit_vram *vram, unsigned long block,
 unsigned long godwit_vram_used(struct godwit_vram *vram)
 {
 	return READ_ONCE(vram->frames.nr_used);
+}
+
+/**
+ * godwit_vram_available() - frames that could be reserved without eviction.
+ * @vram: the VRAM.
+ */
+unsigned long godwit_vram_available(struct godwit_vram *vram)
+{
+	unsigned long available;
+
+	spin_lock_irq(&vram->lock);
+	available = vram->frames.nr_free - vram->frames.nr_reserved;
+	spin_unlock_irq(&vram->lock);
+	return available;
 }
 
 /**

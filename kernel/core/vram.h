@@ -29,7 +29,7 @@ struct godwit_vram {
 	struct godwit_frames frames;
 	/** @state: &enum godwit_frame_state of each frame. */
 	u8 *state;
-	/** @owner: to whom each used frame is accounted; each holds a reference. */
+	/** @owner: to whom each used frame is accounted; each holds a reference. NULL: nobody. */
 	struct godwit_client **owner;
 	/**
 	 * @hold: of each frame, why it must not be evicted: GODWIT_HOLD_ADVICE,
@@ -67,7 +67,10 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 			       unsigned int *count);
 void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned int count,
 		       enum godwit_frame_event event);
-bool godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count);
+unsigned int godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count,
+			       bool whole, bool held);
+struct godwit_client *godwit_vram_left(struct godwit_device *gdev, unsigned long frame,
+				       unsigned int *count);
 void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsigned int count);
 void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame);
 struct godwit_client *godwit_vram_owner_get(struct godwit_vram *vram, unsigned long frame);
@@ -89,6 +92,7 @@ void godwit_vram_advise(struct godwit_vram *vram, const struct godwit_client *cl
 			unsigned long frame, unsigned int count, bool pinned);
 void godwit_vram_unadvise(struct godwit_vram *vram, const struct godwit_client *client);
 unsigned long godwit_vram_used(struct godwit_vram *vram);
+unsigned long godwit_vram_available(struct godwit_vram *vram);
 unsigned long godwit_vram_free(struct godwit_vram *vram);
 
 #endif /* _GODWIT_VRAM_H_ */

@@ -22,7 +22,7 @@
  * BAR where the PCI topology allows it, and are refused by the kernel where it
  * does not.
  *
- * The CPU does all copies.
+ * The CPU does all copies, while it is asked to.
  *
  * Locking: none; copies touch only the frames that they were given.
  */
@@ -104,23 +104,28 @@ static void __iomem *card_frame(struct godwit_device *gdev, unsigned long frame)
 	return card->memory + (frame << PAGE_SHIFT);
 }
 
-static int card_copy_to_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
-			     unsigned int count)
+static struct dma_fence *card_copy_to_vram(struct godwit_device *gdev,
+					   const struct godwit_copy *pieces, unsigned int count)
 {
 	unsigned int n;
 
 	for (n = 0; n < count; n++) {
-		memcpy_toio(card_frame(gdev, pieces[n].frame), page_address(pieces[n].page),
-			    (size_t)pieces[n].pages << PAGE_SHIFT);
+		void __iomem *to = card_frame(gdev, pieces[n].frame);
+		size_t bytes = (size_t)pieces[n].pages << PAGE_SHIFT;
+
+		if (pieces[n].page)
+			memcpy_toio(to, page_address(pieces[n].page), bytes);
+		else
+			memset_io(to, 0, bytes);
 		cond_resched();
 	}
 	/* Out of the buffers of write combining, before anybody is told. */
 	wmb();
-	return 0;
+	return NULL;
 }
 
-static int card_copy_from_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
-			       unsigned int count)
+static struct dma_fence *card_copy_from_vram(struct godwit_device *gdev,
+					     const struct godwit_copy *pieces, unsigned int count)
 {
 	unsigned int n;
 
@@ -129,15 +134,7 @@ static int card_copy_from_vram(struct godwit_device *gdev, const struct godwit_c
 			      (size_t)pieces[n].pages << PAGE_SHIFT);
 		cond_resched();
 	}
-	return 0;
-}
-
-static int card_clear(struct godwit_device *gdev, unsigned long frame, unsigned int pages)
-{
-	memset_io(card_frame(gdev, frame), 0, (size_t)pages << PAGE_SHIFT);
-	/* As for a copy. */
-	wmb();
-	return 0;
+	return NULL;
 }
 
 static void *card_cpu_address(struct godwit_device *gdev, unsigned long frame)
@@ -155,7 +152,6 @@ static unsigned long card_cpu_pfn(struct godwit_device *gdev, unsigned long fram
 static const struct godwit_device_ops card_ops = {
 	.copy_to_vram = card_copy_to_vram,
 	.copy_from_vram = card_copy_from_vram,
-	.clear = card_clear,
 	.cpu_address = card_cpu_address,
 	.cpu_pfn = card_cpu_pfn,
 };
@@ -168,7 +164,6 @@ static struct page *card_cpu_page(struct godwit_device *gdev, unsigned long fram
 static const struct godwit_device_ops card_explicit_ops = {
 	.copy_to_vram = card_copy_to_vram,
 	.copy_from_vram = card_copy_from_vram,
-	.clear = card_clear,
 	.cpu_address = card_cpu_address,
 	.cpu_pfn = card_cpu_pfn,
 	.cpu_page = card_cpu_page,

@@ -106,19 +106,44 @@ void godwit_frames_unreserve(struct godwit_frames *frames, unsigned long count)
 	frames->nr_reserved -= count;
 }
 
+/* Marks up to @want free frames from @first on, as far as they follow each other. */
+static unsigned int block_take_run(struct godwit_block *block, unsigned int first,
+				   unsigned int want)
+{
+	unsigned int count = 0;
+
+	while (count < want && first + count < GODWIT_BLOCK_FRAMES) {
+		u64 *word = &block->used[(first + count) / 64];
+		unsigned int bit = (first + count) % 64;
+		u64 rest = *word >> bit;
+		unsigned int free = rest ? godwit_lowest_bit(rest) : 64 - bit;
+
+		if (!free)
+			break;
+		if (free > want - count)
+			free = want - count;
+		*word |= (free < 64 ? ((u64)1 << free) - 1 : ~(u64)0) << bit;
+		count += free;
+	}
+	block->nr_used = (u16)(block->nr_used + count);
+	return count;
+}
+
 /**
- * godwit_frames_take() - take one reserved frame.
+ * godwit_frames_take_run() - take reserved frames that follow each other.
  * @frames: the frames.
  * @near_block: block to prefer, or GODWIT_NO_BLOCK.
+ * @count: in, the most that are wanted, not zero; out, how many were taken, of one block.
  *
- * Return: the frame; GODWIT_NO_FRAME only where nothing was reserved.
+ * Return: the first frame; GODWIT_NO_FRAME only where nothing was reserved.
  */
-unsigned long godwit_frames_take(struct godwit_frames *frames, unsigned long near_block)
+unsigned long godwit_frames_take_run(struct godwit_frames *frames, unsigned long near_block,
+				     unsigned int *count)
 {
 	unsigned long words = map_words(frames->nr_blocks);
 	struct godwit_block *block;
 	unsigned long index;
-	unsigned int i;
+	unsigned int i, first;
 
 	if (!frames->nr_reserved)
 		return GODWIT_NO_FRAME;
@@ -131,23 +156,36 @@ unsigned long godwit_frames_take(struct godwit_frames *frames, unsigned long nea
 		if (index == GODWIT_NO_BLOCK)
 			return GODWIT_NO_FRAME;
 	}
+	if (*count > frames->nr_reserved)
+		*count = (unsigned int)frames->nr_reserved;
 
 	block = &frames->blocks[index];
 	for (i = 0; i < GODWIT_BLOCK_WORDS; i++) {
-		unsigned int bit;
-
 		if (!~block->used[i])
 			continue;
-		bit = godwit_lowest_bit(~block->used[i]);
-		block->used[i] |= (u64)1 << bit;
-		block->nr_used++;
-		frames->nr_free--;
-		frames->nr_reserved--;
-		frames->nr_used++;
+		first = i * 64 + godwit_lowest_bit(~block->used[i]);
+		*count = block_take_run(block, first, *count);
+		frames->nr_free -= *count;
+		frames->nr_reserved -= *count;
+		frames->nr_used += *count;
 		block_classify(frames, index);
-		return index * GODWIT_BLOCK_FRAMES + i * 64 + bit;
+		return index * GODWIT_BLOCK_FRAMES + first;
 	}
 	return GODWIT_NO_FRAME;
+}
+
+/**
+ * godwit_frames_take() - take one reserved frame.
+ * @frames: the frames.
+ * @near_block: block to prefer, or GODWIT_NO_BLOCK.
+ *
+ * Return: the frame; GODWIT_NO_FRAME only where nothing was reserved.
+ */
+unsigned long godwit_frames_take(struct godwit_frames *frames, unsigned long near_block)
+{
+	unsigned int count = 1;
+
+	return godwit_frames_take_run(frames, near_block, &count);
 }
 
 /**
@@ -197,7 +235,9 @@ bool godwit_frames_give(struct godwit_frames *frames, unsigned long frame)
 	frames->nr_used--;
 	if (!block->isolated)
 		frames->nr_free++;
-	block_classify(frames, index);
+	/* In between it is in the same map as before. */
+	if (!block->nr_used || block->nr_used == GODWIT_BLOCK_FRAMES - 1)
+		block_classify(frames, index);
 	return true;
 }
 

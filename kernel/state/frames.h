@@ -70,6 +70,8 @@ unsigned long godwit_frames_reserve(struct godwit_frames *frames, unsigned long 
 void godwit_frames_unreserve(struct godwit_frames *frames, unsigned long count);
 
 unsigned long godwit_frames_take(struct godwit_frames *frames, unsigned long near_block);
+unsigned long godwit_frames_take_run(struct godwit_frames *frames, unsigned long near_block,
+				     unsigned int *count);
 unsigned long godwit_frames_take_block(struct godwit_frames *frames);
 bool godwit_frames_give(struct godwit_frames *frames, unsigned long frame);
 

@@ -3,14 +3,14 @@
  * toycard - how a vendor's driver plugs into Godwit.
  *
  * The card is made up: 16 MiB of VRAM that no CPU can address, and an engine that copies. The
- * engine works on its own: the driver puts a request into its queue, rings, and waits for the
- * interrupt that says it is done. Here the engine is a work item; with hardware, toy_ring() would
- * write a register, and toy_engine() would be what the silicon does.
+ * engine works on its own: the driver puts a request into its queue, rings, and gives Godwit a
+ * fence, which the interrupt signals that says it is done. Here the engine is a work item; with
+ * hardware, toy_ring() would write a register, and toy_engine() would be what the silicon does.
  *
- * What a driver gives to Godwit is in the middle: three operations, a description, and two calls.
+ * What a driver gives to Godwit is in the middle: two operations, a description, and two calls.
  */
-#include <linux/completion.h>
 #include <linux/device/faux.h>
+#include <linux/dma-fence.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -20,28 +20,27 @@
 #include <godwit/device.h>
 
 #define TOY_VRAM	(16UL << 20)
-/* An engine that takes longer than this is broken, and its copy has failed. */
-#define TOY_TIMEOUT	(5 * HZ)
 
 static bool stall;
 module_param(stall, bool, 0644);
 MODULE_PARM_DESC(stall, "For tests: the engine fails what it is asked to do (default 0)");
 
-/* One request to the engine: on the stack of whoever waits for it. */
+/* One request to the engine. Freed with its fence, which has to be the first member for that. */
 struct toy_request {
+	struct dma_fence fence;
 	struct work_struct work;
-	struct completion done;
 	struct toy_card *card;
 	const struct godwit_copy *pieces;
 	unsigned int count;
 	bool to_vram;
-	int status;
 };
 
 struct toy_card {
 	struct faux_device *faux;
 	struct godwit_device *gdev;
 	struct workqueue_struct *engine;
+	u64 fences;
+	atomic64_t requests;
 	void *vram;
 };
 
@@ -68,12 +67,16 @@ static void toy_copy(struct toy_request *request, const struct godwit_copy *piec
 static void toy_engine(struct work_struct *work)
 {
 	struct toy_request *request = container_of(work, struct toy_request, work);
+	int status = READ_ONCE(stall) ? -EIO : 0;
 	unsigned int n;
 
-	request->status = READ_ONCE(stall) ? -EIO : 0;
-	for (n = 0; n < request->count && !request->status; n++)
+	for (n = 0; n < request->count && !status; n++)
 		toy_copy(request, &request->pieces[n]);
-	complete(&request->done);	/* the interrupt */
+	/* The interrupt. An engine can hang: a driver has a timer that resets it and does this. */
+	if (status)
+		dma_fence_set_error(&request->fence, status);
+	dma_fence_signal(&request->fence);
+	dma_fence_put(&request->fence);
 }
 
 static void toy_ring(struct toy_request *request)
@@ -83,53 +86,51 @@ static void toy_ring(struct toy_request *request)
 
 /* ---- what Godwit asks of it ---- */
 
-static int toy_do(struct godwit_device *gdev, const struct godwit_copy *pieces,
-		  unsigned int count, bool to_vram)
+static const char *toy_fence_name(struct dma_fence *fence)
 {
-	struct toy_request request = {
-		.card = godwit_device_priv(gdev),
-		.pieces = pieces,
-		.count = count,
-		.to_vram = to_vram,
-	};
-
-	INIT_WORK_ONSTACK(&request.work, toy_engine);
-	init_completion(&request.done);
-	toy_ring(&request);
-	if (!wait_for_completion_timeout(&request.done, TOY_TIMEOUT)) {
-		/* It must not touch the pages any more when we return: stop it. */
-		cancel_work_sync(&request.work);
-		request.status = -EIO;
-	}
-	/* The interrupt may have come before the engine was through with its request. */
-	flush_work(&request.work);
-	destroy_work_on_stack(&request.work);
-	return request.status;
+	return "toycard";
 }
 
-static int toy_copy_to_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
-			    unsigned int count)
+static const struct dma_fence_ops toy_fence_ops = {
+	.get_driver_name = toy_fence_name,
+	.get_timeline_name = toy_fence_name,
+};
+
+static struct dma_fence *toy_do(struct godwit_device *gdev, const struct godwit_copy *pieces,
+				unsigned int count, bool to_vram)
+{
+	struct toy_card *card = godwit_device_priv(gdev);
+	/* Pages are locked: reclaim must not wait for them. And a copy that fails is a SIGBUS. */
+	struct toy_request *request = kzalloc_obj(*request, GFP_NOIO | __GFP_NOFAIL);
+
+	request->card = card;
+	request->pieces = pieces;
+	request->count = count;
+	request->to_vram = to_vram;
+	INIT_WORK(&request->work, toy_engine);
+	dma_fence_init(&request->fence, &toy_fence_ops, NULL, card->fences,
+		       atomic64_inc_return(&card->requests));
+	/* One reference for the engine, one for Godwit. */
+	dma_fence_get(&request->fence);
+	toy_ring(request);
+	return &request->fence;
+}
+
+static struct dma_fence *toy_copy_to_vram(struct godwit_device *gdev,
+					  const struct godwit_copy *pieces, unsigned int count)
 {
 	return toy_do(gdev, pieces, count, true);
 }
 
-static int toy_copy_from_vram(struct godwit_device *gdev, const struct godwit_copy *pieces,
-			      unsigned int count)
+static struct dma_fence *toy_copy_from_vram(struct godwit_device *gdev,
+					    const struct godwit_copy *pieces, unsigned int count)
 {
 	return toy_do(gdev, pieces, count, false);
-}
-
-static int toy_clear(struct godwit_device *gdev, unsigned long frame, unsigned int pages)
-{
-	struct godwit_copy nothing = { .frame = frame, .pages = pages };
-
-	return toy_do(gdev, &nothing, 1, true);
 }
 
 static const struct godwit_device_ops toy_ops = {
 	.copy_to_vram = toy_copy_to_vram,
 	.copy_from_vram = toy_copy_from_vram,
-	.clear = toy_clear,
 };
 
 /* ---- coming and going ---- */
@@ -165,6 +166,7 @@ static int __init toy_init(void)
 		kfree(card);
 		return -ENODEV;
 	}
+	card->fences = dma_fence_context_alloc(1);
 	card->vram = vmalloc(TOY_VRAM);
 	/* Reclaim may wait for a copy: the engine must always be able to run. */
 	card->engine = alloc_workqueue("toycard", WQ_MEM_RECLAIM | WQ_UNBOUND, 0);

@@ -8,6 +8,7 @@
 #include <linux/types.h>
 
 struct device;
+struct dma_fence;
 struct godwit_device;
 struct module;
 struct page;
@@ -26,8 +27,13 @@ struct page;
  * framework.
  *
  * Frames are page-sized and numbered from 0. A frame whose page was freed may be handed out
- * again at once, so an operation must not touch a frame after it returned. Whatever is handed
- * out is overwritten in full, by a copy or by @clear, before anybody can see it.
+ * again at once, so an operation must not touch a frame after its end. Whatever is handed
+ * out is overwritten in full, by a copy or with zeros, before anybody can see it.
+ *
+ * Copies are asynchronous, as an engine works: the framework asks for one as soon as it knows
+ * what goes where, prepares the next while the engine is busy, and waits for the fence of each
+ * before it tells the kernel that the pages have moved. A device without an engine copies while
+ * it is asked.
  *
  * Context: unless an operation says otherwise it may sleep; it must not take mmap_lock, must
  * not fault, and must not allocate memory in a way that reclaims (use GFP_NOIO at the most, and
@@ -55,7 +61,8 @@ enum godwit_vram_kind {
 /**
  * struct godwit_copy - one piece of a copy.
  *
- * @page: first page of RAM; the @pages pages from here on are one folio, or part of one.
+ * @page: first page of RAM; the @pages pages from here on are one folio, or part of one. NULL, to
+ *	VRAM only: the frames are filled with zeros.
  * @frame: first frame of VRAM; the following frames are contiguous.
  * @pages: how many.
  */
@@ -70,26 +77,27 @@ struct godwit_copy {
  */
 struct godwit_device_ops {
 	/**
-	 * @copy_to_vram: required. Copies @count pieces from RAM to VRAM; when it returns 0 all
-	 * bytes have arrived, and are seen by the device and by @copy_from_vram. On an error
-	 * nothing may be assumed about any piece; the framework leaves all the pages where they
-	 * were. Called concurrently.
+	 * @copy_to_vram: required. Copies @count pieces from RAM to VRAM, or begins to. Called
+	 * concurrently; copies that are under way at the same time have no frame and no page in
+	 * common, and may end in any order.
+	 *
+	 * Return: NULL, all bytes have arrived, and are seen by the device and by
+	 * @copy_from_vram. A fence, with a reference for the caller: that is so when it signals
+	 * without an error. It must signal in finite time, whatever happens to the engine; until
+	 * then @pieces, the pages and the frames stay. An ERR_PTR: nothing was begun. On an
+	 * error nothing may be assumed about any piece, and none may be touched any more; the
+	 * framework leaves all the pages where they were.
 	 */
-	int (*copy_to_vram)(struct godwit_device *gdev, const struct godwit_copy *pieces,
-			    unsigned int count);
+	struct dma_fence *(*copy_to_vram)(struct godwit_device *gdev,
+					  const struct godwit_copy *pieces, unsigned int count);
 
 	/**
-	 * @copy_from_vram: required. The other way. When it fails, the framework tries each
-	 * piece alone, and gives up only those that fail again: the page stays in VRAM, or,
-	 * where the device is going away, is poisoned and its owner told. Called concurrently.
+	 * @copy_from_vram: required. The other way, in the same manner. When it fails, the
+	 * framework tries each piece alone, and gives up only those that fail again: the page
+	 * stays in VRAM, or, where the device is going away, is poisoned and its owner told.
 	 */
-	int (*copy_from_vram)(struct godwit_device *gdev, const struct godwit_copy *pieces,
-			      unsigned int count);
-
-	/**
-	 * @clear: required. Fills @pages frames from @frame on with zeros. As @copy_to_vram.
-	 */
-	int (*clear)(struct godwit_device *gdev, unsigned long frame, unsigned int pages);
+	struct dma_fence *(*copy_from_vram)(struct godwit_device *gdev,
+					    const struct godwit_copy *pieces, unsigned int count);
 
 	/**
 	 * @invalidate: optional, for devices that translate addresses on their own. The
@@ -136,7 +144,7 @@ struct godwit_device_desc {
 	u64 vram_size;
 	/** @vram_phys: COHERENT only: where the CPU sees it, aligned to 2 MiB; otherwise 0. */
 	phys_addr_t vram_phys;
-	/** @owner: the driver's module; held while a copy or a clear could be running. */
+	/** @owner: the driver's module; held while a copy could be running. */
 	struct module *owner;
 	/** @ops: stays the driver's, unchanged until unregistration has returned. */
 	const struct godwit_device_ops *ops;

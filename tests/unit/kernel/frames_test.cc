@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 #include <random>
 #include <set>
@@ -83,6 +84,25 @@ TEST_F(Frames, SmallPagesFillBlocksThatAreInUse) {
   EXPECT_NE(godwit_frames_take_block(&frames_), GODWIT_NO_FRAME);
   EXPECT_NE(godwit_frames_take_block(&frames_), GODWIT_NO_FRAME);
   EXPECT_EQ(godwit_frames_take_block(&frames_), GODWIT_NO_FRAME);
+}
+
+TEST_F(Frames, ARunEndsWhereAFrameIsTakenOrTheBlockOrThePromiseEnds) {
+  make(2);
+  ASSERT_EQ(godwit_frames_reserve(&frames_, 1000), 1000u);
+  unsigned count = 200;
+  EXPECT_EQ(godwit_frames_take_run(&frames_, GODWIT_NO_BLOCK, &count), 0u);
+  EXPECT_EQ(count, 200u);
+  for (unsigned long frame = 60; frame < 131; ++frame) godwit_frames_give(&frames_, frame);
+  count = 512;
+  EXPECT_EQ(godwit_frames_take_run(&frames_, GODWIT_NO_BLOCK, &count), 60u);
+  EXPECT_EQ(count, 71u) << "up to the next that is taken, over a word and a bit";
+  count = 512;
+  EXPECT_EQ(godwit_frames_take_run(&frames_, GODWIT_NO_BLOCK, &count), 200u);
+  EXPECT_EQ(count, 312u) << "to the end of the block";
+  count = 512;
+  EXPECT_EQ(godwit_frames_take_run(&frames_, GODWIT_NO_BLOCK, &count), 512u);
+  EXPECT_EQ(count, 417u) << "to the end of what was promised";
+  EXPECT_EQ(godwit_frames_take_run(&frames_, GODWIT_NO_BLOCK, &count), GODWIT_NO_FRAME);
 }
 
 TEST_F(Frames, NearBlockIsPreferredWhileItHasRoom) {
@@ -189,18 +209,25 @@ TEST_F(Frames, AgreeWithAModel) {
       }
       case 4: {
         if (reserved == 0) break;
-        const unsigned long frame = godwit_frames_take(&frames_, block);
+        const auto want = static_cast<unsigned>(1 + random() % 100);
+        unsigned count = want;
+        const unsigned long frame = godwit_frames_take_run(&frames_, block, &count);
         ASSERT_NE(frame, GODWIT_NO_FRAME) << "a promise was broken";
-        --reserved;
+        ASSERT_GE(count, 1u);
+        ASSERT_LE(count, std::min<unsigned long>(want, reserved));
+        reserved -= count;
         ASSERT_EQ(isolated.count(frame / 512), 0u);
-        ASSERT_TRUE(used.insert(frame).second);
+        ASSERT_EQ((frame + count - 1) / 512, frame / 512);
+        for (unsigned long i = 0; i < count; ++i) ASSERT_TRUE(used.insert(frame + i).second);
         break;
       }
-      case 5:
-        for (unsigned long i = block * 512; i < block * 512 + 512; ++i) {
+      case 5: {
+        const unsigned long first = random() % 2 * (random() % 512);
+        for (unsigned long i = block * 512 + first; i < block * 512 + 512; ++i) {
           ASSERT_EQ(godwit_frames_give(&frames_, i), used.erase(i) == 1);
         }
         break;
+      }
       case 6:
         if (godwit_frames_isolate(&frames_, block)) {
           ASSERT_TRUE(isolated.insert(block).second);

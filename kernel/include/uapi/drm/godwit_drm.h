@@ -385,11 +385,14 @@ struct drm_godwit_migrate {
 	__u64 already;
 	/** @stayed: Out, pages that stayed, by &enum drm_godwit_stay. */
 	__u64 stayed[GODWIT_STAY_SLOTS];
-	/** @time_setup_ns: Out, time to look up, lock and unmap. */
+	/**
+	 * @time_setup_ns: Out, time to lock and unmap. These times are added up over the threads
+	 * that take part: together they can be more than the call took.
+	 */
 	__u64 time_setup_ns;
 	/** @time_alloc_ns: Out, time to find room, eviction included. */
 	__u64 time_alloc_ns;
-	/** @time_copy_ns: Out, time of the copies. */
+	/** @time_copy_ns: Out, time to wait for copies. Those go on during the other times too. */
 	__u64 time_copy_ns;
 	/** @time_finish_ns: Out, time to switch the page tables. */
 	__u64 time_finish_ns;

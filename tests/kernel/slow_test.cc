@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT
+// What processes do while their pages are under way, on a device that takes its time to copy.
+// Nothing depends on what comes first: the bytes stay right, nobody waits for ever, and the VRAM is
+// free again.
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cerrno>
+#include <functional>
+#include <string>
+#include <thread>
+
+#include "tests/kernel/jobs.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr const char* kSlowCopies = "/sys/module/godwit_soft/parameters/slow_copies";
+
+class Slow : public DeviceTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    DeviceTest::SetUp();
+    ASSERT_EQ(write_file(kSlowCopies, "10000"), 0);
+  }
+  void TearDown() override {
+    EXPECT_EQ(write_file(kSlowCopies, "0"), 0);
+    DeviceTest::TearDown();
+  }
+  // Whether an eviction of all moved anything. It may be interrupted: children end all the time.
+  bool evict() const {
+    drm_godwit_evict args = {};
+    args.what = GODWIT_EVICT_DEVICE;
+    const int error = gpu_.call(DRM_IOCTL_GODWIT_EVICT, &args);
+    EXPECT_TRUE(error == 0 || error == -EINTR) << error;
+    return args.evicted != 0;
+  }
+  // To VRAM, as much as can be moved at the moment.
+  void to_vram(const Memory& memory) const {
+    drm_godwit_migrate args = {};
+    args.addr = address(memory.data());
+    args.length = memory.size();
+    args.to = GODWIT_PLACE_VRAM;
+    const int error = gpu_.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+    EXPECT_TRUE(error == 0 || error == -EINTR) << error;
+  }
+  Memory::Kind kind() const { return GetParam() ? Memory::kHugePages : Memory::kAnonymous; }
+};
+
+INSTANTIATE_TEST_SUITE_P(Pages, Slow, ::testing::Bool(), [](const auto& each) {
+  return std::string(each.param ? "Huge" : "Small");
+});
+
+// Does `body` again and again in another thread, until `times` of what it answers have come
+// together and `enough` is set.
+class Meanwhile {
+ public:
+  Meanwhile(uint64_t times, std::function<uint64_t()> body)
+      : thread_([this, times, body = std::move(body)] {
+          uint64_t done = 0;
+          while (done < times || !enough_) {
+            done += body();
+            if (done >= times) seen_ = true;
+          }
+        }) {}
+  ~Meanwhile() {
+    enough_ = true;
+    thread_.join();
+  }
+  Meanwhile(const Meanwhile&) = delete;
+  Meanwhile& operator=(const Meanwhile&) = delete;
+  bool seen() const { return seen_; }
+
+ private:
+  std::atomic<bool> enough_{false}, seen_{false};
+  std::thread thread_;
+};
+
+// The fork copies the entries of pages that are under way, and the exit zaps them.
+TEST_P(Slow, ChildrenThatExitWhileItIsEvictedLeaveTheParentItsBytes) {
+  Memory memory(kHuge, kind());
+  fill(memory.data(), memory.size(), 1);
+  {
+    const Meanwhile evicting(rounds(20), [&] {
+      to_vram(memory);
+      return uint64_t{evict()};
+    });
+    for (unsigned round = 0; round < rounds(40) || !evicting.seen(); ++round) {
+      const pid_t child = fork();
+      if (child == 0)
+        _exit(round % 4 != 0 || differs(memory.data(), memory.size(), 1) == -1 ? 0 : 1);
+      int status = -1;
+      waitpid(child, &status, 0);
+      ASSERT_TRUE(exited_well(status)) << status << " in round " << round;
+    }
+  }
+  EXPECT_BYTES(memory.data(), memory.size(), 1u);
+}
+
+// The same entry is zapped where it was shared before, and the other side keeps the page.
+TEST_P(Slow, DontneedWhileItIsEvictedLeavesTheChildItsBytes) {
+  for (uint64_t round = 0; round < rounds(12); ++round) {
+    Memory memory(kHuge, kind());
+    fill(memory.data(), memory.size(), round);
+    ASSERT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, kHuge / kPage);
+    int go[2];
+    ASSERT_EQ(pipe(go), 0);
+    fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      char byte = 0;
+      if (read(go[0], &byte, 1) != 1) _exit(2);
+      _exit(differs(memory.data(), memory.size(), round) == -1 ? 0 : 1);
+    }
+    std::thread evicting([&] { evict(); });
+    usleep(static_cast<useconds_t>(1000 * (round % 12)));  // any moment will do
+    EXPECT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+    evicting.join();
+    EXPECT_TRUE(all_zero(memory.data(), memory.size()));
+    EXPECT_EQ(write(go[1], "x", 1), 1);
+    int status = -1;
+    waitpid(child, &status, 0);
+    EXPECT_TRUE(exited_well(status)) << status << " in round " << round;
+    close(go[0]);
+    close(go[1]);
+  }
+}
+
+// The eviction is left with pages that nobody has, and with reverse maps that nobody else keeps.
+TEST_P(Slow, OwnersThatExitWhileTheirPagesAreEvictedFreeTheVram) {
+  const uint64_t free_before = gpu_.info().vram_free;
+  {
+    const Meanwhile evicting(rounds(12), [&] { return uint64_t{evict()}; });
+    for (unsigned owner = 0; owner < rounds(24) || !evicting.seen(); ++owner) {
+      EXPECT_TRUE(exited_well(in_child([&] {
+        const Device own;
+        // Not the parent's VMA: what it has is its own.
+        Memory memory(kHuge, kind());
+        fill(memory.data(), memory.size(), owner);
+        own.to_vram(memory.data(), memory.size());
+        memory.release();
+        usleep(static_cast<useconds_t>(1000 * (owner % 12)));  // any moment will do
+      })));
+    }
+  }
+  EXPECT_EQ(wait_for_free(gpu_, free_before), free_before);
+}
+
+}  // namespace
+}  // namespace godwit::guest
