@@ -11,13 +11,14 @@
  *
  * 1. bump the sequence: whoever is between godwit_look()'s read_begin and read_retry begins
  *    again;
- * 2. bump the generation words of watched ranges (watch.c);
- * 3. clear the entries;
- * 4. wait until the device has ended all accesses that began with one of them;
- * 5. take the translations that were made from them out of views (view.c), and wait for that.
+ * 2. have what peers have mapped of the range revoked, by a worker (export.c);
+ * 3. bump the generation words of watched ranges (watch.c);
+ * 4. clear the entries;
+ * 5. wait until the device has ended all accesses that began with one of them;
+ * 6. take the translations that were made from them out of views (view.c), and wait for that.
  *
  * All under the lock of the chunk. An invalidation that finds nothing to clear may have come
- * while another one is at 4 or 5; the lock makes it wait. Without that, writes of the device
+ * while another one is at 5 or 6; the lock makes it wait. Without that, writes of the device
  * would be lost.
  *
  * Where the caller cannot wait (the OOM reaper), locks are tried; if one is taken, or the
@@ -36,6 +37,7 @@
 #include "client.h"
 #include "device.h"
 #include "event.h"
+#include "export.h"
 #include "mirror.h"
 #include "pin.h"
 #include "trace.h"
@@ -94,6 +96,7 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 	unsigned long end = min(range->end - 1, chunk->start + GODWIT_CHUNK_SIZE - 1);
 	bool blockable = mmu_notifier_range_blockable(range);
 	struct godwit_mirror *mirror = chunk->mirror;
+	bool fork;
 	int count;
 
 	/* The range is a mapping of a view, and whoever waits for it may hold our lock (zap.c). */
@@ -112,6 +115,8 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 		godwit_advice_end(chunk, start, end);
 		godwit_pin_end(mirror, start, end);
 	}
+	fork = blockable && range->event == MMU_NOTIFY_PROTECTION_PAGE;
+	fork = godwit_export_invalidate(mirror, start, end, fork);
 	godwit_watch_bump(mirror, start, end);
 	count = chunk_clear(chunk, start, end, blockable);
 	if (count > 0) {
@@ -120,6 +125,8 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 	}
 	trace_godwit_invalidate(mirror, start, end, range->event, count);
 	mutex_unlock(&chunk->lock);
+	if (fork)
+		godwit_export_wait(mirror, start, end);
 	return count < 0 ? chunk_refuse(mirror) : true;
 }
 

@@ -35,6 +35,9 @@ struct godwit_client {
 	/** @views: how many there are. */
 	atomic_t views;
 
+	/** @exports: how many there are. */
+	atomic_t exports;
+
 	/** @pinned: frames of VRAM charged against max_pinned; see pin.c. */
 	atomic_long_t pinned;
 	/** @next_pin: the last handle of a pin. */

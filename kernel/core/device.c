@@ -32,6 +32,7 @@
 #include "device.h"
 #include "event.h"
 #include "evict.h"
+#include "export.h"
 #include "job.h"
 #include "gem.h"
 #include "mirror.h"
@@ -177,6 +178,7 @@ void godwit_device_unregister(struct godwit_device *gdev)
 	godwit_vram_close(&gdev->vram);
 	device_detach_clients(gdev);
 	godwit_view_revoke_all(gdev);
+	godwit_export_kill(gdev, NULL);
 	godwit_gem_unplug(gdev);
 	if (godwit_device_migrates(gdev))
 		godwit_evict_unplug(gdev);
@@ -199,7 +201,7 @@ EXPORT_SYMBOL_GPL(godwit_device_priv);
  */
 u64 godwit_device_capabilities(const struct godwit_device *gdev)
 {
-	u64 caps = GODWIT_CAP_EVENTS | GODWIT_CAP_GEM;
+	u64 caps = GODWIT_CAP_EVENTS | GODWIT_CAP_GEM | GODWIT_CAP_EXPORT;
 
 	if (godwit_device_migrates(gdev))
 		caps |= GODWIT_CAP_MIGRATE | GODWIT_CAP_ADVISE | GODWIT_CAP_PIN;

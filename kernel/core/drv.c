@@ -16,14 +16,16 @@
  * (pages and frames of an object), object, gem (objects by handle), residency, discard, event
  * and watch (what the process can see without a call), fault (of the device), access, command,
  * sync, job and queue (the device at work), view and zap (what the device sees, for others to
- * see), stats, debugfs, trace, device (registration), drv (this file: the calls).
+ * see), snapshot, reach, offer, revoke and export (memory for the DMA of other devices: which
+ * pages, at which addresses, until when, and the dma-buf), peer (what drivers of these call),
+ * stats, debugfs, trace, device (registration), drv (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *
- * &godwit_client.lock -> &godwit_mirror.chunks_lock -> mmap_lock -> lock of an object (dma_resv)
- * -> folio locks, locks of the reverse map -> &godwit_chunk.lock -> &godwit_chunk.access ->
+ * &godwit_client.lock -> &godwit_mirror.chunks_lock, &godwit_export.prepare_lock -> mmap_lock ->
+ * lock of an object or of a dma-buf (dma_resv) -> folio locks, locks of the reverse map -> &godwit_chunk.lock -> &godwit_chunk.access ->
  * &godwit_mirror.views_lock -> &godwit_zapper.lock -> &godwit_mirror.watch_lock,
- * &godwit_mirror.pin_lock -> &godwit_vram.lock -> &godwit_client.ring_lock.
+ * &godwit_mirror.pin_lock, godwit_exports_lock -> &godwit_vram.lock -> &godwit_client.ring_lock.
  * &godwit_device.objects_lock is inside the lock of an object, and nothing is inside it.
  */
 #include <linux/mm.h>
@@ -45,6 +47,7 @@
 #include "discard.h"
 #include "event.h"
 #include "evict.h"
+#include "export.h"
 #include "gem.h"
 #include "migrate.h"
 #include "mirror.h"
@@ -54,12 +57,6 @@
 #include "stats.h"
 #include "view.h"
 #include "watch.h"
-
-/* Declared in the interface, not there yet; QUERY's capabilities say so. */
-static int drv_unsupported_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
-{
-	return -EOPNOTSUPP;
-}
 
 #define DRV_IOCTL(name, function) \
 	DRM_IOCTL_DEF_DRV(GODWIT_##name, function, DRM_RENDER_ALLOW)
@@ -74,7 +71,7 @@ static const struct drm_ioctl_desc drv_ioctls[] = {
 	DRV_IOCTL(EXECUTE, godwit_execute_ioctl),
 	DRV_IOCTL(WAIT, godwit_wait_ioctl),
 	DRV_IOCTL(VIEW, godwit_view_ioctl),
-	DRV_IOCTL(EXPORT, drv_unsupported_ioctl),
+	DRV_IOCTL(EXPORT, godwit_export_ioctl),
 	DRV_IOCTL(PIN, godwit_pin_ioctl),
 	DRV_IOCTL(UNPIN, godwit_unpin_ioctl),
 	DRV_IOCTL(EVICT, godwit_evict_ioctl),
@@ -193,6 +190,18 @@ const struct drm_driver godwit_drm_driver = {
 	.major = GODWIT_UAPI_MAJOR,
 	.minor = GODWIT_UAPI_MINOR,
 };
+
+static int __init drv_init(void)
+{
+	return godwit_export_init();
+}
+module_init(drv_init);
+
+static void __exit drv_exit(void)
+{
+	godwit_export_fini();
+}
+module_exit(drv_exit);
 
 MODULE_DESCRIPTION("Memory shared by CPU, devices and DMA through one pointer");
 MODULE_AUTHOR("The Godwit authors");

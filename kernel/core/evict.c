@@ -33,6 +33,7 @@
 #include "device.h"
 #include "event.h"
 #include "evict.h"
+#include "export.h"
 #include "gem.h"
 #include "home.h"
 #include "migrate.h"
@@ -161,6 +162,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	struct godwit_home *home = &job->home;
 	u64 since = ktime_get_ns();
 	unsigned long moved = home->moved, stayed = home->stayed;
+	struct godwit_export_move peers;
 	unsigned int i, count;
 
 	godwit_batch_reset(batch);
@@ -170,6 +172,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	for (i = 0; i < count; i++)
 		batch->src[i] += gdev->pagemap.first_pfn;
 
+	godwit_export_move_frames(&peers, batch->src[0], batch->src[count - 1]);
 	evict_hold(job, count);
 	/* In ascending order: the pages of a huge folio are together, as the kernel wants it. */
 	migrate_device_pfns(batch->src, count);
@@ -184,6 +187,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	godwit_home_end(batch);
 	evict_release(job, count);
 	godwit_batch_lap(&batch->time_finish, &since);
+	godwit_export_move_end(&peers);
 	if (home->poison)
 		godwit_home_poison(batch);
 	trace_godwit_evict(gdev, home->cause, block, home->moved - moved, home->stayed - stayed);

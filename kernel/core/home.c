@@ -29,6 +29,7 @@
 #include "copy.h"
 #include "device.h"
 #include "event.h"
+#include "export.h"
 #include "home.h"
 #include "room.h"
 #include "trace.h"
@@ -427,12 +428,17 @@ vm_fault_t godwit_home_fault(struct vm_fault *vmf)
 		.vma = vmf->vma,
 		.gentle = true,
 	};
+	struct folio *folio = page_folio(vmf->page);
+	struct godwit_export_move peers;
 	struct godwit_client *owner;
 	struct godwit_batch *batch;
 	vm_fault_t ret;
 
+	/* A peer that uses it is waited for; where it does not let go, the access is repeated. */
+	godwit_export_move_frames(&peers, folio_pfn(folio),
+				  folio_pfn(folio) + folio_nr_pages(folio) - 1);
 	home_window(vmf, &args.start, &args.end);
-	if (!vmf->pte && folio_test_large(page_folio(vmf->page)))
+	if (!vmf->pte && folio_test_large(folio))
 		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 	home.addr = args.start;
 	home.spare_index = vmf->pte ? (vmf->address - args.start) >> PAGE_SHIFT : 0;
@@ -458,5 +464,6 @@ out:
 	if (home.spare)
 		folio_put(home.spare);
 	godwit_batch_free(batch);
+	godwit_export_move_end(&peers);
 	return ret;
 }

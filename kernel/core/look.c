@@ -40,7 +40,10 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
 	 * range, and the walk would have been in vain. Invalidations that are under way hold the
 	 * lock already, or do not need it, so waiting for their end with it is safe.
 	 */
-	mmap_read_lock(mm);
+	if (!look->nowait)
+		mmap_read_lock(mm);
+	else if (!mmap_read_trylock(mm))
+		return -EAGAIN;
 	range->notifier_seq = mmu_interval_read_begin(&chunk->notifier);
 	ret = hmm_range_fault(range);
 	mmap_read_unlock(mm);
@@ -59,7 +62,8 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
  * @look: what to look at.
  *
  * Return: 0, and then the lock of the chunk is held. -EFAULT, nothing can be there. -EACCES, it
- * may not be written. -EBUSY, it changed for a whole second. -EINTR, a fatal signal.
+ * may not be written. -EBUSY, it changed for a whole second. -EINTR, a fatal signal. -EAGAIN,
+ * &godwit_look.nowait.
  */
 int godwit_look(struct godwit_look *look)
 {
@@ -79,6 +83,8 @@ int godwit_look(struct godwit_look *look)
 		ret = look_once(look, &range);
 		if (ret != -EBUSY)
 			break;
+		if (look->nowait)
+			return -EAGAIN;
 		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_RETRIES, 1);
 		if (fatal_signal_pending(current))
 			return -EINTR;

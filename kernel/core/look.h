@@ -28,6 +28,8 @@ struct godwit_look {
 	 * @strangers: treat pages of our devices as a CPU would: bring them home. With @fault.
 	 */
 	bool strangers;
+	/** @nowait: -EAGAIN rather than wait for mmap_lock. Not with @fault. */
+	bool nowait;
 	/** @addr: with @fault. */
 	unsigned long addr;
 };

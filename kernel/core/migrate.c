@@ -15,6 +15,7 @@
 
 #include "../state/range.h"
 #include "device.h"
+#include "export.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "pass.h"
@@ -42,6 +43,8 @@ int godwit_migrate_check_range(u64 addr, u64 length)
 int godwit_migrate_range(struct godwit_mirror *mirror, unsigned long start, unsigned long end,
 			 struct godwit_move *move)
 {
+	const struct godwit_device *to = move->to_vram ? mirror->gdev : NULL;
+	struct godwit_export_move peers;
 	struct godwit_pass *pass;
 	int ret = 0;
 
@@ -50,6 +53,7 @@ int godwit_migrate_range(struct godwit_mirror *mirror, unsigned long start, unsi
 	pass = godwit_pass_alloc(mirror, move, start, end);
 	if (!pass)
 		ret = -ENOMEM;
+	godwit_export_move_range(&peers, mirror->mm, start, end, to);
 	while (start < end && !ret) {
 		if (signal_pending(current)) {
 			ret = -EINTR;
@@ -58,6 +62,7 @@ int godwit_migrate_range(struct godwit_mirror *mirror, unsigned long start, unsi
 		ret = godwit_pass_step(pass, &start, end);
 		cond_resched();
 	}
+	godwit_export_move_end(&peers);
 	godwit_pass_free(pass);
 	mmput(mirror->mm);
 	return ret;

@@ -22,6 +22,7 @@
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
+#include "export.h"
 #include "mirror.h"
 #include "pin.h"
 #include "watch.h"
@@ -64,6 +65,7 @@ static struct godwit_mirror *mirror_create(struct godwit_client *client)
 	xa_init(&mirror->chunks);
 	spin_lock_init(&mirror->watch_lock);
 	INIT_LIST_HEAD(&mirror->watches);
+	INIT_LIST_HEAD(&mirror->exports);
 	init_rwsem(&mirror->views_lock);
 	INIT_LIST_HEAD(&mirror->views);
 	spin_lock_init(&mirror->pin_lock);
@@ -172,6 +174,7 @@ static int mirror_detach(struct godwit_client *client, u32 *id)
 		*id = mirror->id;
 		list_del_init(&mirror->link);
 		godwit_mirror_revoke(mirror);
+		godwit_export_kill(NULL, mirror);
 		godwit_mirror_put(mirror);
 	}
 	mutex_unlock(&client->lock);

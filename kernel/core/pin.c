@@ -76,16 +76,36 @@ void godwit_pin_uncharge(struct godwit_client *client, unsigned long frames)
 	atomic_long_sub(frames, &client->pinned);
 }
 
-static int pin_charge(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long pages)
+/**
+ * godwit_pin_charge_system() - count pages against RLIMIT_MEMLOCK.
+ * @mm: the address space that they are of. The limit is that of the calling task.
+ * @pages: how many.
+ */
+int godwit_pin_charge_system(struct mm_struct *mm, unsigned long pages)
 {
 	unsigned long limit = rlimit(RLIMIT_MEMLOCK) >> PAGE_SHIFT;
 
+	if (atomic64_add_return(pages, &mm->pinned_vm) <= limit || capable(CAP_IPC_LOCK))
+		return 0;
+	atomic64_sub(pages, &mm->pinned_vm);
+	return -EDQUOT;
+}
+
+/**
+ * godwit_pin_uncharge_system() - the end of godwit_pin_charge_system(). Any context.
+ * @mm: the address space.
+ * @pages: how many.
+ */
+void godwit_pin_uncharge_system(struct mm_struct *mm, unsigned long pages)
+{
+	atomic64_sub(pages, &mm->pinned_vm);
+}
+
+static int pin_charge(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long pages)
+{
 	if (pin->in_vram)
 		return godwit_pin_charge(mirror->gdev, mirror->client, pages);
-	if (atomic64_add_return(pages, &mirror->mm->pinned_vm) <= limit || capable(CAP_IPC_LOCK))
-		return 0;
-	atomic64_sub(pages, &mirror->mm->pinned_vm);
-	return -EDQUOT;
+	return godwit_pin_charge_system(mirror->mm, pages);
 }
 
 /* With the lock, or where nobody else knows the pin. */
@@ -96,7 +116,7 @@ static void pin_uncharge(struct godwit_mirror *mirror, struct godwit_pin *pin,
 	if (pin->in_vram)
 		godwit_pin_uncharge(mirror->client, pages);
 	else
-		atomic64_sub(pages, &mirror->mm->pinned_vm);
+		godwit_pin_uncharge_system(mirror->mm, pages);
 }
 
 /*

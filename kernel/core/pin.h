@@ -10,6 +10,7 @@ struct drm_file;
 struct godwit_client;
 struct godwit_device;
 struct godwit_mirror;
+struct mm_struct;
 struct page;
 
 /**
@@ -50,6 +51,8 @@ struct godwit_pin {
 int godwit_pin_charge(struct godwit_device *gdev, struct godwit_client *client,
 		      unsigned long frames);
 void godwit_pin_uncharge(struct godwit_client *client, unsigned long frames);
+int godwit_pin_charge_system(struct mm_struct *mm, unsigned long pages);
+void godwit_pin_uncharge_system(struct mm_struct *mm, unsigned long pages);
 
 void godwit_pin_in_system(struct godwit_mirror *mirror, unsigned long start, unsigned long end,
 			  unsigned long *pages);

@@ -47,6 +47,10 @@ static const char * const stat_names[GODWIT_STAT_COUNT] = {
 	[GODWIT_STAT_VRAM_BYTES] = "vram-bytes",
 	[GODWIT_STAT_VRAM_BYTES_PEAK] = "vram-bytes-peak",
 	[GODWIT_STAT_MIRRORS] = "mirrors",
+	[GODWIT_STAT_PEER_MAPS] = "peer-maps",
+	[GODWIT_STAT_PEER_REVOKES] = "peer-revokes",
+	[GODWIT_STAT_PEER_TIMEOUTS] = "peer-timeouts",
+	[GODWIT_STAT_PEER_BYTES_HOME] = "peer-bytes-home",
 };
 
 /**

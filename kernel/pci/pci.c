@@ -149,11 +149,55 @@ static unsigned long card_cpu_pfn(struct godwit_device *gdev, unsigned long fram
 	return PHYS_PFN(card->phys) + frame;
 }
 
+/* Does a bridge send transfers between those below it up to the root? */
+static bool card_redirects(struct pci_dev *bridge)
+{
+	u16 control = 0;
+
+	if (bridge->acs_cap)
+		pci_read_config_word(bridge, bridge->acs_cap + PCI_ACS_CTRL, &control);
+	return control & (PCI_ACS_RR | PCI_ACS_CR | PCI_ACS_EC);
+}
+
+/* Is there a bridge above both, below which nothing goes up to the root? */
+static bool card_shares_switch(struct pci_dev *card, struct pci_dev *peer)
+{
+	struct pci_dev *a, *b;
+
+	for (a = card; a; a = pci_upstream_bridge(a)) {
+		for (b = peer; b; b = pci_upstream_bridge(b)) {
+			if (a == b)
+				return true;
+			if (card_redirects(b))
+				break;
+		}
+		if (card_redirects(a))
+			break;
+	}
+	return false;
+}
+
+static enum godwit_reach card_peer_reach(struct godwit_device *gdev, struct device *dev,
+					 s64 *bus_offset)
+{
+	struct pci_card *card = godwit_device_priv(gdev);
+
+	/* The kernel knows which host bridges route it. */
+	if (!dev_is_pci(dev) || pci_p2pdma_distance(card->pdev, dev, false) < 0)
+		return GODWIT_REACH_NONE;
+	if (!card_shares_switch(card->pdev, to_pci_dev(dev)))
+		return GODWIT_REACH_HOST;
+	*bus_offset = (s64)pci_bus_address(card->pdev, card->bar) -
+		      (s64)pci_resource_start(card->pdev, card->bar);
+	return GODWIT_REACH_SWITCH;
+}
+
 static const struct godwit_device_ops card_ops = {
 	.copy_to_vram = card_copy_to_vram,
 	.copy_from_vram = card_copy_from_vram,
 	.cpu_address = card_cpu_address,
 	.cpu_pfn = card_cpu_pfn,
+	.peer_reach = card_peer_reach,
 };
 
 static struct page *card_cpu_page(struct godwit_device *gdev, unsigned long frame)
@@ -166,6 +210,7 @@ static const struct godwit_device_ops card_explicit_ops = {
 	.copy_from_vram = card_copy_from_vram,
 	.cpu_address = card_cpu_address,
 	.cpu_pfn = card_cpu_pfn,
+	.peer_reach = card_peer_reach,
 	.cpu_page = card_cpu_page,
 };
 

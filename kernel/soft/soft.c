@@ -222,11 +222,19 @@ static unsigned long soft_cpu_pfn(struct godwit_device *gdev, unsigned long fram
 	return vmalloc_to_pfn(soft_frame(gdev, frame));
 }
 
+/* It is RAM. */
+static enum godwit_reach soft_peer_reach(struct godwit_device *gdev, struct device *dev,
+					 s64 *bus_offset)
+{
+	return GODWIT_REACH_MEMORY;
+}
+
 static const struct godwit_device_ops soft_ops = {
 	.copy_to_vram = soft_copy_to_vram,
 	.copy_from_vram = soft_copy_from_vram,
 	.cpu_address = soft_frame,
 	.cpu_pfn = soft_cpu_pfn,
+	.peer_reach = soft_peer_reach,
 };
 
 static int soft_memory(struct soft_device *soft)

@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+# Where drivers that need the modules are built, in the folder of these.
+DRIVERS = "drivers"
 # A build in the source folder itself (make -C kernel) leaves these.
 BUILT = {".o", ".ko", ".mod", ".cmd", ".order", ".symvers", ".a", ".d"}
 
@@ -30,6 +32,8 @@ def is_source(path):
 def copy_sources(source, to):
     """Copies what changed, removes what is gone. Times are the copies' own, so that make sees each change."""
     wanted = set()
+    # Of build_driver().
+    others = to / DRIVERS
     for path in source.rglob("*"):
         relative = path.relative_to(source)
         if path.is_file() and is_source(path):
@@ -39,12 +43,16 @@ def copy_sources(source, to):
                 copy.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(path, copy)
     for path in list(to.rglob("*")):
+        if others in path.parents:
+            continue
         if path.is_file() and is_source(path) and path.relative_to(to) not in wanted and path.name not in ("load", "unload"):
             path.unlink()
 
 
-def in_root(root, kernel, to, *command, **options):
+def in_root(root, kernel, to, *command, modules=None, **options):
     mounts = ["--rw", str(to), "build"]
+    if modules:
+        mounts += ["--ro", str(modules), "godwit"]
     if kernel != "stock":
         mounts += ["--ro", str(kernel), "kernel"]
     return subprocess.run([str(HERE / "in_root.sh"), str(root), *mounts, "--", *command], check=False, **options)
@@ -67,6 +75,23 @@ def load_order(modules):
     return order
 
 
+def tree_of(root, kernel):
+    """What to build with, as a path in the root."""
+    return f"/lib/modules/{(Path(root) / '.kernel').read_text().strip()}/build" if kernel == "stock" else "/kernel/build"
+
+
+def build_driver(root, kernel, source, modules):
+    """Builds a driver that uses modules of build(), into a folder of its own in theirs; it is not loaded with them."""
+    source, to = Path(source).resolve(), Path(modules) / DRIVERS / Path(source).name
+    to.mkdir(parents=True, exist_ok=True)
+    copy_sources(source, to)
+    made = in_root(root, kernel, to, "make", "-C", tree_of(root, kernel), "M=/build", "GODWIT=/godwit",
+                   "KBUILD_EXTRA_SYMBOLS=/godwit/Module.symvers", "-j2", "--no-print-directory", "W=1", "modules",
+                   modules=modules, stdin=subprocess.DEVNULL, stdout=sys.stderr)
+    if made.returncode:
+        raise BuildError(f"{source} does not build (above)")
+
+
 def build(root, kernel, source, to, make_arguments=()):
     """Returns the names of the modules, in the order in which they are loaded."""
     root, source, to = Path(root), Path(source).resolve(), Path(to)
@@ -74,11 +99,7 @@ def build(root, kernel, source, to, make_arguments=()):
         raise BuildError(f"{source} has no Makefile or Kbuild: there is no module to build")
     to.mkdir(parents=True, exist_ok=True)
     copy_sources(source, to)
-    if kernel == "stock":
-        tree = f"/lib/modules/{(root / '.kernel').read_text().strip()}/build"
-    else:
-        tree = "/kernel/build"
-    made = in_root(root, kernel, to, "make", "-C", tree, "M=/build", "-j2", "--no-print-directory", *make_arguments, "modules",
+    made = in_root(root, kernel, to, "make", "-C", tree_of(root, kernel), "M=/build", "-j2", "--no-print-directory", *make_arguments, "modules",
                    stdin=subprocess.DEVNULL, stdout=sys.stderr)
     if made.returncode:
         raise BuildError(f"{source} does not build for the {'stock' if kernel == 'stock' else 'debug'} kernel (above)")

@@ -17,6 +17,7 @@ def godwit_guest_test(
         programs,
         module = None,
         module_sources = [],
+        drivers = [],
         parameters = {},
         kernel = "stock",
         pci = False,
@@ -36,6 +37,7 @@ def godwit_guest_test(
       programs: godwit_guest_program, or any program that says PASS, FAIL and SKIP by lines or only by its exit status.
       module: folder of the kernel modules to load, by its path from the root of this tree; none by default.
       module_sources: what is in it, so that the test runs again when it changes.
+      drivers: folders of drivers that need the modules, built into /modules/drivers/NAME, not loaded; what is in them is data.
       parameters: of modules, as {"module.name": "value"}.
       kernel: stock or debug. Tests on the debug kernel are manual.
       pci: with the devices of topology.py; "16M,16M" gives the sizes of its cards.
@@ -50,6 +52,7 @@ def godwit_guest_test(
     arguments += ["--pci"] if pci == True else ["--pci=" + pci] if pci else []
     arguments += ["--reload"] if reload else []
     arguments += ["--module=" + module] if module else []
+    arguments += ["--driver=" + driver for driver in drivers]
     arguments += ["--param=%s=%s" % (key, value) for key, value in parameters.items()]
     # Quoted: one label can have many files.
     arguments += ["'--data=$(rootpaths %s)'" % label for label in data]

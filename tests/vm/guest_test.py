@@ -171,6 +171,7 @@ def parse():
     parser.add_argument("--timeout", type=int, default=120, help="seconds for one program")
     parser.add_argument("--pci", nargs="?", const="256M,256M", help="sizes of the cards")
     parser.add_argument("--module", help="folder of kernel modules, from the root of the tree")
+    parser.add_argument("--driver", action="append", default=[], help="folder of a driver that needs them, as --module")
     parser.add_argument("--param", action="append", default=[])
     parser.add_argument("--reload", action="store_true")
     parser.add_argument("--data", action="append", default=[])
@@ -187,7 +188,9 @@ def main():
         return 0
     try:
         root, kernel = vm.find_kernel(Path(cache), options.kernel, make=False)
-        modules = vm.build(Path(cache), root, kernel, HERE.parent.parent / options.module) if options.module else None
+        tree = HERE.parent.parent
+        drivers = [tree / driver for driver in options.driver]
+        modules = vm.build(Path(cache), root, kernel, tree / options.module, drivers) if options.module else None
         topology = Topology([size(text) for text in options.pci.split(",")] if options.pci else [])
         parameters = vm.parameters_of(options.param)
         with tempfile.TemporaryDirectory(prefix="godwit-programs.") as folder:

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: MIT
 # Runs a command in the VM's root, without a VM: to compile there. Mounts and processes end with the command.
 # usage: in_root.sh ROOT [--ro HOST_DIR DIR | --rw HOST_DIR DIR]... -- COMMAND...
-# DIR is below the root and exists there: build, source, kernel or out.
+# DIR is below the root and exists there: build, source, kernel, godwit or out.
 set -euo pipefail
 usage='usage: in_root.sh ROOT [--ro HOST_DIR DIR | --rw HOST_DIR DIR]... -- COMMAND...'
 if [[ ${1:-} != --inside ]]; then

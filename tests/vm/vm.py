@@ -65,13 +65,15 @@ def find_kernel(cache, name, make=True):
     return root, Kernel(folder / "image", script("make_initramfs.sh", cache, root, folder), folder)
 
 
-def build(cache, root, kernel, source):
-    """The folder with the modules of a source folder, built for the kernel."""
+def build(cache, root, kernel, source, drivers=()):
+    """The folder with the modules of a source folder, built for the kernel, and drivers that need them in drivers/ there."""
     owner = f"{root} {kernel.folder} {Path(source).resolve()}"
     to = cache / f"module-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
     with open(f"{to}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         build_module.build(root, kernel.folder or "stock", source, to)
+        for driver in drivers:
+            build_module.build_driver(root, kernel.folder or "stock", driver, to)
     return to
 
 
@@ -97,6 +99,8 @@ def parse(arguments):
     parser.add_argument("--pci", nargs="?", const="256M,256M", metavar="SIZE,SIZE",
                         help="two cards with VRAM in a BAR, an NVMe disk and a DMA engine")
     parser.add_argument("--module", type=Path, metavar="FOLDER", help="kernel modules to build and load (kernel/)")
+    parser.add_argument("--driver", type=Path, action="append", default=[], metavar="FOLDER",
+                        help="a driver that needs the module, built into /modules/drivers/NAME")
     parser.add_argument("--no-module", action="store_true", help="no kernel module")
     parser.add_argument("--param", action="append", default=[], metavar="MODULE.NAME=VALUE", help="of a module, when it is loaded")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="is /out in the VM, and can be written there")
@@ -157,7 +161,7 @@ def run(options):
     if source and not any((source / name).is_file() for name in ("Makefile", "Kbuild")):
         raise Failure(EXIT_NO_MODULE, f"{source} has no Makefile: there is no module to load (--no-module does without)")
     root, kernel = find_kernel(cache, options.kernel)
-    modules = build(cache, root, kernel, source) if source else None
+    modules = build(cache, root, kernel, source, options.driver) if source else None
     if options.prepare:
         return 0
     shares = shares_of(tree)

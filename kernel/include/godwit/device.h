@@ -7,6 +7,8 @@
 
 #include <linux/types.h>
 
+#include <godwit/peer.h>
+
 struct device;
 struct dma_fence;
 struct godwit_device;
@@ -128,6 +130,15 @@ struct godwit_device_ops {
 	 * unregistration. Any context.
 	 */
 	struct page *(*cpu_page)(struct godwit_device *gdev, unsigned long frame);
+
+	/**
+	 * @peer_reach: optional, needs @cpu_pfn: how does another device reach the VRAM? Without it
+	 * none does, and what others use comes to RAM. With GODWIT_REACH_SWITCH, @bus_offset is what
+	 * to add to a physical address of @cpu_pfn for the address on the bus. Must always give the
+	 * same answer for the same @dev. May not sleep for long, nor allocate in a way that reclaims.
+	 */
+	enum godwit_reach (*peer_reach)(struct godwit_device *gdev, struct device *dev,
+					s64 *bus_offset);
 };
 
 /**

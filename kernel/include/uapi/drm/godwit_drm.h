@@ -53,7 +53,7 @@ extern "C" {
 /** define GODWIT_UAPI_MAJOR - a caller built for another major is refused. */
 #define GODWIT_UAPI_MAJOR	1
 /** define GODWIT_UAPI_MINOR - a caller built for a greater minor is refused. */
-#define GODWIT_UAPI_MINOR	0
+#define GODWIT_UAPI_MINOR	1
 /** define GODWIT_UAPI_VERSION - as &drm_godwit_attach.client_version takes it. */
 #define GODWIT_UAPI_VERSION	((GODWIT_UAPI_MAJOR << 16) | GODWIT_UAPI_MINOR)
 
@@ -777,10 +777,18 @@ struct drm_godwit_view {
 /**
  * struct drm_godwit_export - DRM_IOCTL_GODWIT_EXPORT: memory for other devices, as a dma-buf.
  *
- * Importers get bus addresses of wherever the pages are, are told before they move, and map
- * again.
+ * Importers that can follow (dynamic ones) get bus addresses of wherever the pages are: in VRAM
+ * where all of them reach it, otherwise the range comes to RAM when it is mapped. They are told
+ * before pages move, and map again. Importers that cannot follow have the range pinned in RAM for
+ * as long as they are attached, as PIN does; to attach fails with EDQUOT beyond RLIMIT_MEMLOCK.
  *
- * Errors: EOPNOTSUPP.
+ * The dma-buf is about addresses: what is mapped there when an importer maps it, in the address
+ * space of the caller. It stays when @fd's process closes the render node; when that address space
+ * ends (ESRCH), the device goes or the mirror is detached (ENODEV), nothing is mapped any more. To
+ * map a hole is EFAULT, to map for writing what may not be written EACCES. It cannot be mapped by a
+ * CPU: the memory has an address, and views are for the device's side of it.
+ *
+ * Errors: E2BIG, longer than 64 GiB. ENOSPC, more than 1024 of this descriptor. EINTR.
  */
 struct drm_godwit_export {
 	/** @addr: In, need not be a multiple of the page size. */
@@ -888,9 +896,12 @@ enum drm_godwit_event_type {
 	GODWIT_EVENT_EVICT = 3,
 	/** @GODWIT_EVENT_INVALIDATE: Translations were taken from the device. */
 	GODWIT_EVENT_INVALIDATE = 4,
-	/** @GODWIT_EVENT_PEER_REVOKED: A peer lost its mapping. */
+	/** @GODWIT_EVENT_PEER_REVOKED: The importers of an export were told to let go. */
 	GODWIT_EVENT_PEER_REVOKED = 5,
-	/** @GODWIT_EVENT_PEER_MAPPED: A peer mapped again. */
+	/**
+	 * @GODWIT_EVENT_PEER_MAPPED: An importer mapped an export of @pages; @detail of them are in
+	 * VRAM, and @to is GODWIT_PLACE_VRAM where that is not 0.
+	 */
 	GODWIT_EVENT_PEER_MAPPED = 6,
 	/**
 	 * @GODWIT_EVENT_JOB: A job ended; @detail is its number, @length the positive errno.
@@ -1072,8 +1083,19 @@ enum drm_godwit_stat {
 	GODWIT_STAT_VRAM_BYTES_PEAK = 23,
 	/** @GODWIT_STAT_MIRRORS: Address spaces attached now: a level. */
 	GODWIT_STAT_MIRRORS = 24,
+	/** @GODWIT_STAT_PEER_MAPS: Mappings that importers of EXPORT made. */
+	GODWIT_STAT_PEER_MAPS = 25,
+	/** @GODWIT_STAT_PEER_REVOKES: Times that importers were told to let go. */
+	GODWIT_STAT_PEER_REVOKES = 26,
+	/** @GODWIT_STAT_PEER_TIMEOUTS: Those of them that did not for two seconds. */
+	GODWIT_STAT_PEER_TIMEOUTS = 27,
+	/**
+	 * @GODWIT_STAT_PEER_BYTES_HOME: Bytes that came to RAM since an importer cannot reach
+	 * them in VRAM, or needs a pin.
+	 */
+	GODWIT_STAT_PEER_BYTES_HOME = 28,
 	/** @GODWIT_STAT_COUNT: Number of counters that this header knows. */
-	GODWIT_STAT_COUNT = 25,
+	GODWIT_STAT_COUNT = 29,
 };
 
 /**
