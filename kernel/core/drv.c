@@ -13,12 +13,13 @@
  * mirror: notifier and table), mirror (an address space), client (an open render node), look
  * (reading page tables), home and room (to RAM), evict, span, run and pass (2 MiB of a
  * migration, its part in one VMA, and several of them), migrate, advise, pin and grip, store
- * (pages and frames of an object), object, gem (objects by handle), residency, discard, event
- * and watch (what the process can see without a call), fault (of the device), access, command,
- * sync, job and queue (the device at work), view and zap (what the device sees, for others to
- * see), snapshot, reach, offer, revoke and export (memory for the DMA of other devices: which
- * pages, at which addresses, until when, and the dma-buf), peer (what drivers of these call),
- * stats, debugfs, trace, device (registration), drv (this file: the calls).
+ * (pages and frames of an object), object, kmap (objects mapped in the kernel), gem (objects by
+ * handle), residency, discard, event and watch (what the process can see without a call), fault
+ * (of the device), access, command, sync, job and queue (the device at work), view and zap (what
+ * the device sees, for others to see), snapshot, reach, offer, revoke and export (memory for the
+ * DMA of other devices: which pages, at which addresses, until when, and the dma-buf), peer
+ * (what drivers of these call), stats, debugfs, trace, device (registration), drv (this file:
+ * the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *

@@ -16,8 +16,9 @@
  * Who moves it: GEM_MOVE; eviction, when frames are needed and no pages are left
  * to evict, the object first that was used longest ago; EVICT of a client or a
  * device; a CPU, as above; an importer of its dma-buf (PRIME), which holds it in
- * RAM; the end of the device. Nothing moves it while I/O holds one of its pages:
- * GEM_MOVE answers EBUSY then.
+ * RAM (one that maps it in the kernel holds it where it is: kmap.c); the end of the
+ * device. Nothing moves it while I/O holds one of its pages: GEM_MOVE answers EBUSY
+ * then.
  *
  * Its frames are accounted to the client that created it, and its RAM to that
  * client's memory cgroup, whoever moves it.
@@ -64,17 +65,17 @@ void godwit_object_touch(struct godwit_object *obj)
 	spin_unlock(&gdev->objects_lock);
 }
 
-/* Does anybody but us hold one of its pages? */
-static bool object_held(const struct godwit_object *obj)
+/* Does anybody but us hold one of its pages, apart from @known references? */
+static bool object_held(const struct godwit_object *obj, int known)
 {
 	struct godwit_device *gdev = obj->gdev;
 	unsigned long i;
 
 	for (i = 0; i < obj->nr; i++) {
-		if (obj->pages && page_ref_count(obj->pages[i]) > 1)
+		if (obj->pages && page_ref_count(obj->pages[i]) > 1 + known)
 			return true;
 		if (obj->frames && gdev->ops->cpu_page &&
-		    page_ref_count(gdev->ops->cpu_page(gdev, obj->frames[i])) > 1)
+		    page_ref_count(gdev->ops->cpu_page(gdev, obj->frames[i])) > 1 + known)
 			return true;
 	}
 	return false;
@@ -87,10 +88,16 @@ static bool object_held(const struct godwit_object *obj)
 static int object_unmap(struct godwit_object *obj, unsigned int wait_ms)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(wait_ms);
+	/*
+	 * Whoever has it mapped in the kernel cannot be stopped, and needs our lock to let go. When
+	 * the device ends the bytes come home nevertheless: what is written there from then on is
+	 * for nobody.
+	 */
+	int known = wait_ms == GODWIT_OBJECT_WAIT_UNPLUG && obj->kmap_held;
 
 	dma_resv_assert_held(obj->base.resv);
 	drm_vma_node_unmap(&obj->base.vma_node, obj->base.dev->anon_inode->i_mapping);
-	while (object_held(obj)) {
+	while (object_held(obj, known)) {
 		if (time_after(jiffies, deadline))
 			return -EBUSY;
 		usleep_range(500, 1000);
@@ -282,8 +289,11 @@ static void object_free(struct drm_gem_object *base)
 	kfree(obj);
 }
 
-/* An importer wants bus addresses: of RAM, where every device can reach it. With the lock. */
-static int object_pin(struct drm_gem_object *base)
+/**
+ * godwit_object_pin() - an importer wants bus addresses: of RAM, where every device can reach it.
+ * @base: the object, with its lock. It stays in RAM until &drm_gem_object_funcs.unpin.
+ */
+int godwit_object_pin(struct drm_gem_object *base)
 {
 	struct godwit_object *obj = to_godwit_object(base);
 	int ret;
@@ -317,9 +327,11 @@ static enum drm_gem_object_status object_status(struct drm_gem_object *base)
 
 static const struct drm_gem_object_funcs object_funcs = {
 	.free = object_free,
-	.pin = object_pin,
+	.pin = godwit_object_pin,
 	.unpin = object_unpin,
 	.get_sg_table = object_sg_table,
+	.vmap = godwit_object_vmap,
+	.vunmap = godwit_object_vunmap,
 	.mmap = object_mmap,
 	.status = object_status,
 	.vm_ops = &object_vm_ops,

@@ -8,6 +8,7 @@
 
 struct godwit_client;
 struct godwit_device;
+struct iosys_map;
 struct mem_cgroup;
 struct page;
 
@@ -35,6 +36,12 @@ struct godwit_object {
 	u32 flags;
 	/** @holders: importers that hold it in RAM. */
 	unsigned int holders;
+	/** @kmaps: how many want the mapping in the kernel (kmap.c). */
+	unsigned int kmaps;
+	/** @kmap: that mapping. */
+	void *kmap;
+	/** @kmap_held: a reference to each page of VRAM, for it; NULL where it is of RAM. */
+	struct page **kmap_held;
 	/** @frames: where it is, in VRAM; NULL otherwise. */
 	unsigned long *frames;
 	/** @pages: where it is, in RAM; NULL otherwise. Neither: lost with its device. */
@@ -60,5 +67,8 @@ int godwit_object_to_ram(struct godwit_object *obj, enum drm_godwit_cause cause,
 			 unsigned int wait_ms);
 int godwit_object_to_vram(struct godwit_object *obj);
 void godwit_object_lose(struct godwit_object *obj);
+int godwit_object_pin(struct drm_gem_object *base);
+int godwit_object_vmap(struct drm_gem_object *base, struct iosys_map *map);
+void godwit_object_vunmap(struct drm_gem_object *base, struct iosys_map *map);
 
 #endif /* _GODWIT_OBJECT_H_ */
