@@ -1135,6 +1135,9 @@ struct drm_godwit_stats {
  * Mappings must be shared. O_DIRECT into a mapping works in RAM, and in VRAM on devices of
  * GODWIT_KIND_EXPLICIT; elsewhere it is EFAULT.
  *
+ * An importer of its dma-buf that wants bus addresses holds it in RAM. One that maps it in the
+ * kernel (videobuf2) holds it where it is on devices of GODWIT_KIND_EXPLICIT, elsewhere in RAM.
+ *
  * Errors: EOPNOTSUPP. ENOSPC, no room. EDQUOT, max_pinned. E2BIG, larger than 64 GiB. EINTR.
  */
 struct drm_godwit_gem_create {
