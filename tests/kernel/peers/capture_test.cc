@@ -182,16 +182,26 @@ TEST_F(Capture, FromTheCameraToVramToTheDisk) {
   close(fd);
 }
 
-// Its dma-buf is for those who map it page by page as they touch it; a camera wants all of it at
-// once.
-TEST_F(Capture, AViewIsNotForACamera) {
+// Those of a view and of EXPORT follow pages that move: the one for whoever maps it and touches it,
+// the other for whoever wants bus addresses. A camera wants a mapping in the kernel that stays.
+TEST_F(Capture, ViewsAndExportsAreNotForACamera) {
   const Place place(Kind::kPrivate, 0);
   ASSERT_TRUE(place.ready());
   const Target target(place, bytes_);
-  const int fd = make_view(place.device(), target.data(), bytes_);
-  ASSERT_GE(fd, 0);
-  EXPECT_EQ(camera_.capture_dma_buf(fd, bytes_), -EFAULT);
-  close(fd);
+  fill(target.data(), bytes_, 3);
+  ASSERT_TRUE(target.to_vram());
+  const int view = make_view(place.device(), target.data(), bytes_);
+  drm_godwit_export args = {};
+  args.addr = reinterpret_cast<uintptr_t>(target.data());
+  args.length = bytes_;
+  ASSERT_EQ(place.device().call(DRM_IOCTL_GODWIT_EXPORT, &args), 0);
+  for (const int fd : {view, args.fd}) {
+    ASSERT_GE(fd, 0);
+    EXPECT_EQ(camera_.capture_dma_buf(fd, bytes_), -EFAULT);
+    close(fd);
+  }
+  EXPECT_TRUE(target.in_vram());
+  EXPECT_BYTES(target.data(), bytes_, 3u);
 }
 
 }  // namespace
