@@ -43,7 +43,7 @@ moved() { sed -n 's/.* \([0-9]\+\) pages to VRAM.*/\1/p' "$1" | head -1; }
 check() {
   local program=$1 engine=$2 region=$3
   local name=perftest_${program}_${engine}_$region
-  local -a options=(-d rxe0 -x "${gid:-1}" -m 4096 -s 65536 -n 100 -p 18515)
+  local -a options=(-d rxe0 -x "${gid:-1}" -m 4096 -s 65536 -n 50 -p 18515)
   [[ $region == odp ]] && options+=(--odp)
   local -a under=("$bin/runtime/cli/godwit" run "--engine=$engine" --device=soft --min-block=64K --chaos=evict --report)
   [[ $engine == user ]] && under+=(--vram=16M)
@@ -80,10 +80,8 @@ if [[ $(basename "$0") == perftest_all ]]; then
   done
 else
   check ib_write_bw kernel odp
-  check ib_read_bw kernel odp
   check ib_send_lat kernel odp
-  check ib_write_bw kernel mr
-  check ib_send_lat user odp
-  check ib_read_bw user mr
+  check ib_read_bw kernel mr
+  check ib_read_bw user odp
 fi
 exit "$failed"
