@@ -189,6 +189,12 @@ void godwit_device_unregister(struct godwit_device *gdev)
 }
 EXPORT_SYMBOL_GPL(godwit_device_unregister);
 
+void *godwit_device_frame(struct godwit_device *gdev, unsigned long frame)
+{
+	return gdev->ops->cpu_address ? gdev->ops->cpu_address(gdev, frame) : NULL;
+}
+EXPORT_SYMBOL_GPL(godwit_device_frame);
+
 void *godwit_device_priv(struct godwit_device *gdev)
 {
 	return gdev->desc.priv;

@@ -16,8 +16,8 @@
 #define GODWIT_EXPORT_MAX	1024u
 
 /*
- * Exports that one move waits for, and keeps from being mapped. What are more of a range are revoked
- * by a worker; of frames, they stay mapped, and the frames where they are.
+ * Exports that one move waits for, and keeps from being mapped. What are more of a range are
+ * revoked by a worker; of frames, they stay mapped, and the frames where they are.
  */
 #define GODWIT_MOVE_EXPORTS	16u
 

@@ -31,6 +31,7 @@
 #include "batch.h"
 #include "client.h"
 #include "device.h"
+#include "direct.h"
 #include "event.h"
 #include "evict.h"
 #include "migrate.h"
@@ -183,15 +184,20 @@ static int pass_walk(struct godwit_pass *pass)
 	return 0;
 }
 
-/* Pages of other devices come home first; the next step takes them from there. */
+/* Pages of other devices come from there, or else home first; the next step takes them then. */
 static int pass_fetch(struct godwit_span *span)
 {
 	struct godwit_move fetch = { .cause = GODWIT_CAUSE_PEER };
 	struct godwit_mirror *mirror = span->mirror;
 	int ret;
 
+	ret = godwit_direct(span) ?: godwit_span_look(span);
+	if (ret || !span->peers)
+		return ret;
 	ret = godwit_migrate_range(mirror, span->start, span->end, &fetch);
 	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_PEER_FETCHES, fetch.moved);
+	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_PEER_BYTES_STAGED,
+			(s64)fetch.moved << PAGE_SHIFT);
 	return ret ?: godwit_span_look(span);
 }
 

@@ -18,6 +18,7 @@
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
+#include "direct.h"
 #include "look.h"
 #include "migrate.h"
 #include "mirror.h"
@@ -74,7 +75,11 @@ static enum godwit_seen span_classify_vram(struct godwit_span *span, struct page
 	if ((!here || !span->move->to_vram) &&
 	    godwit_vram_held(&gdev->vram, godwit_page_frame(page), 1))
 		return GODWIT_SEEN_HELD;
-	return here ? GODWIT_SEEN_VRAM : GODWIT_SEEN_PEER;
+	if (here)
+		return GODWIT_SEEN_VRAM;
+	if (span->move->to_vram && !span->direct)
+		span->direct = godwit_direct_reaches(span->mirror->gdev, gdev);
+	return GODWIT_SEEN_PEER;
 }
 
 static enum godwit_seen span_classify(struct godwit_span *span, unsigned long pfn)
@@ -170,6 +175,7 @@ int godwit_span_look(struct godwit_span *span)
 	span->work = false;
 	span->peers = false;
 	span->split = false;
+	span->direct = false;
 	span->want = 0;
 	look.chunk = godwit_chunk_get(span->mirror, span->start);
 	if (IS_ERR(look.chunk))

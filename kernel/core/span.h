@@ -39,6 +39,8 @@ struct godwit_span {
 	bool peers;
 	/** @split: there are pages of huge folios that are mapped one by one. */
 	bool split;
+	/** @direct: some of them can come without a stop in RAM. */
+	bool direct;
 	/** @want: frames that are needed. */
 	unsigned long want;
 	/** @reserved: frames that we may take. */

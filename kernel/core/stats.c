@@ -51,6 +51,8 @@ static const char * const stat_names[GODWIT_STAT_COUNT] = {
 	[GODWIT_STAT_PEER_REVOKES] = "peer-revokes",
 	[GODWIT_STAT_PEER_TIMEOUTS] = "peer-timeouts",
 	[GODWIT_STAT_PEER_BYTES_HOME] = "peer-bytes-home",
+	[GODWIT_STAT_PEER_BYTES_DIRECT] = "peer-bytes-direct",
+	[GODWIT_STAT_PEER_BYTES_STAGED] = "peer-bytes-staged",
 };
 
 /**

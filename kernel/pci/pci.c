@@ -192,12 +192,30 @@ static enum godwit_reach card_peer_reach(struct godwit_device *gdev, struct devi
 	return GODWIT_REACH_SWITCH;
 }
 
+static int card_copy_peer(struct godwit_device *gdev, unsigned long frame,
+			  struct godwit_device *from, unsigned long from_frame, unsigned int pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < pages; i++) {
+		void *memory = godwit_device_frame(from, from_frame + i);
+
+		if (!memory)
+			return -EOPNOTSUPP;
+		memcpy_toio(card_frame(gdev, frame + i), memory, PAGE_SIZE);
+	}
+	/* As for a copy from RAM. */
+	wmb();
+	return 0;
+}
+
 static const struct godwit_device_ops card_ops = {
 	.copy_to_vram = card_copy_to_vram,
 	.copy_from_vram = card_copy_from_vram,
 	.cpu_address = card_cpu_address,
 	.cpu_pfn = card_cpu_pfn,
 	.peer_reach = card_peer_reach,
+	.copy_peer = card_copy_peer,
 };
 
 static struct page *card_cpu_page(struct godwit_device *gdev, unsigned long frame)
@@ -211,6 +229,7 @@ static const struct godwit_device_ops card_explicit_ops = {
 	.cpu_address = card_cpu_address,
 	.cpu_pfn = card_cpu_pfn,
 	.peer_reach = card_peer_reach,
+	.copy_peer = card_copy_peer,
 	.cpu_page = card_cpu_page,
 };
 

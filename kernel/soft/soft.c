@@ -229,12 +229,29 @@ static enum godwit_reach soft_peer_reach(struct godwit_device *gdev, struct devi
 	return GODWIT_REACH_MEMORY;
 }
 
+/* The other one is a piece of RAM too: everything else does not let us reach it. */
+static int soft_copy_peer(struct godwit_device *gdev, unsigned long frame,
+			  struct godwit_device *from, unsigned long from_frame, unsigned int pages)
+{
+	unsigned int i;
+
+	for (i = 0; i < pages; i++) {
+		void *memory = godwit_device_frame(from, from_frame + i);
+
+		if (!memory)
+			return -EOPNOTSUPP;
+		copy_page(soft_frame(gdev, frame + i), memory);
+	}
+	return 0;
+}
+
 static const struct godwit_device_ops soft_ops = {
 	.copy_to_vram = soft_copy_to_vram,
 	.copy_from_vram = soft_copy_from_vram,
 	.cpu_address = soft_frame,
 	.cpu_pfn = soft_cpu_pfn,
 	.peer_reach = soft_peer_reach,
+	.copy_peer = soft_copy_peer,
 };
 
 static int soft_memory(struct soft_device *soft)

@@ -237,6 +237,29 @@ BadCall watch_without_ring() {
   return call;
 }
 
+// The descriptors of those that are accepted stay open until the program ends.
+BadCall export_bytes() {
+  using T = drm_godwit_export;
+  return {"export", DRM_IOCTL_GODWIT_EXPORT, sizeof(T),
+          [](const Playground& at, void* to) {
+            auto* args = static_cast<T*>(to);
+            args->addr = address(at.pages) + 1;
+            args->length = at.bytes - 2;
+          },
+          {{GODWIT_FIELD(T, addr), kSet, kKernelAddress, -EINVAL},
+           {GODWIT_FIELD(T, addr), kSet, ~uint64_t{0}, -EINVAL},
+           {GODWIT_FIELD(T, length), kSet, 0, -EINVAL},
+           {GODWIT_FIELD(T, length), kSet, ~uint64_t{0}, -EINVAL},
+           {GODWIT_FIELD(T, length), kSet, kTooLong, -E2BIG},
+           {GODWIT_FIELD(T, length), kSet, (uint64_t{64} << 30) + kPage, -E2BIG},
+           {GODWIT_FIELD(T, flags), kSet, 1, -EINVAL},
+           {GODWIT_FIELD(T, flags), kSet, 0x80000000, -EINVAL},
+           {GODWIT_FIELD(T, reserved), kSet, 1, -EINVAL},
+           {offsetof(T, reserved) + 8, 8, "drm_godwit_export.reserved[1]", kSet, 1, -EINVAL}},
+          {{GODWIT_FIELD(T, fd)}, {GODWIT_FIELD(T, offset)}},
+          nullptr};
+}
+
 BadCall stats() {
   using T = drm_godwit_stats;
   return {"stats", DRM_IOCTL_GODWIT_STATS, sizeof(T),
@@ -264,7 +287,7 @@ TEST_P(Arguments, LongerStructuresAreTakenWhereTheRestIsZero) { expect_other_siz
 INSTANTIATE_TEST_SUITE_P(Call, Arguments,
                          ::testing::Values(query, attach, migrate, discard, residency, evict_range,
                                            evict_client, events, second_events, watch,
-                                           watch_without_ring, stats),
+                                           watch_without_ring, export_bytes, stats),
                          [](const auto& suite) {
                            std::string name;
                            for (const char* at = suite.param().name; *at != 0; ++at) {

@@ -133,12 +133,23 @@ struct godwit_device_ops {
 
 	/**
 	 * @peer_reach: optional, needs @cpu_pfn: how does another device reach the VRAM? Without it
-	 * none does, and what others use comes to RAM. With GODWIT_REACH_SWITCH, @bus_offset is what
-	 * to add to a physical address of @cpu_pfn for the address on the bus. Must always give the
-	 * same answer for the same @dev. May not sleep for long, nor allocate in a way that reclaims.
+	 * none does, and what others use comes to RAM. With GODWIT_REACH_SWITCH, @bus_offset is
+	 * what to add to a physical address of @cpu_pfn for the address on the bus. Must always
+	 * give the same answer for the same @dev. May not sleep for long, nor allocate in a way
+	 * that reclaims.
 	 */
 	enum godwit_reach (*peer_reach)(struct godwit_device *gdev, struct device *dev,
 					s64 *bus_offset);
+
+	/**
+	 * @copy_peer: optional. Copies @pages frames of another device, from @from_frame on, to
+	 * @frame and the following ones, and returns when all bytes have arrived. Called only where
+	 * this device reaches the VRAM of @from, as @from's @peer_reach has it. Where it fails, and
+	 * without it, pages go through RAM.
+	 */
+	int (*copy_peer)(struct godwit_device *gdev, unsigned long frame,
+			 struct godwit_device *from, unsigned long from_frame,
+			 unsigned int pages);
 };
 
 /**
@@ -183,6 +194,15 @@ struct godwit_device *godwit_device_register(struct device *parent,
  * node open; the operations are not called after this returns.
  */
 void godwit_device_unregister(struct godwit_device *gdev);
+
+/**
+ * godwit_device_frame() - kernel address of a frame, for a @copy_peer by the CPU.
+ * @gdev: any device, in an operation that names it.
+ * @frame: the frame.
+ *
+ * Return: &godwit_device_ops.cpu_address of its driver, or NULL where it has none.
+ */
+void *godwit_device_frame(struct godwit_device *gdev, unsigned long frame);
 
 /**
  * godwit_device_priv() - &godwit_device_desc.priv of a device.

@@ -1094,8 +1094,12 @@ enum drm_godwit_stat {
 	 * them in VRAM, or needs a pin.
 	 */
 	GODWIT_STAT_PEER_BYTES_HOME = 28,
+	/** @GODWIT_STAT_PEER_BYTES_DIRECT: Bytes that came from another device's VRAM directly. */
+	GODWIT_STAT_PEER_BYTES_DIRECT = 29,
+	/** @GODWIT_STAT_PEER_BYTES_STAGED: Bytes that came from there through RAM. */
+	GODWIT_STAT_PEER_BYTES_STAGED = 30,
 	/** @GODWIT_STAT_COUNT: Number of counters that this header knows. */
-	GODWIT_STAT_COUNT = 29,
+	GODWIT_STAT_COUNT = 31,
 };
 
 /**
