@@ -146,7 +146,6 @@ int Connection::post(ibv_wr_opcode opcode, const Region& local, const Region& re
 
 int Connection::complete(int count) {
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-  int status = IBV_WC_SUCCESS;
   while (count > 0) {
     ibv_wc done = {};
     const int got = ibv_poll_cq(queue_, 1, &done);
@@ -155,10 +154,11 @@ int Connection::complete(int count) {
       ADD_FAILURE() << "an RDMA operation does not end";
       return IBV_WC_GENERAL_ERR;
     }
+    // What else was under way on this connection does not end any more.
+    if (done.status != IBV_WC_SUCCESS) return done.status;
     --count;
-    if (done.status != IBV_WC_SUCCESS) status = done.status;
   }
-  return status;
+  return IBV_WC_SUCCESS;
 }
 
 int Connection::write(const Region& from, const Region& to, size_t bytes, size_t at) {

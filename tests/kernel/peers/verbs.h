@@ -54,7 +54,8 @@ class Connection {
   bool ready() const { return ready_; }
   ibv_pd* domain() const { return domain_; }
 
-  // Of `bytes` at offset `at` of both. An ibv_wc_status, 0 where it went well.
+  // Of `bytes` at offset `at` of both. An ibv_wc_status, 0 where it went well; otherwise the
+  // connection is of no more use.
   int write(const Region& from, const Region& to, size_t bytes, size_t at = 0);
   int read(const Region& from, const Region& to, size_t bytes, size_t at = 0);
   int send(const Region& from, const Region& to, size_t bytes, size_t at = 0);
