@@ -45,6 +45,9 @@ Counters snapshot(const Statistics& from) {
   to.gemm_nanoseconds = load(from.gemm_nanoseconds);
   to.staged_bytes = load(from.staged_bytes);
   to.forks = load(from.forks);
+  to.peer_revocations = load(from.peer_revocations);
+  to.peer_refusals = load(from.peer_refusals);
+  to.peer_remaps = load(from.peer_remaps);
   return to;
 }
 
@@ -70,6 +73,9 @@ const std::vector<CounterField>& counter_fields() {
       {"gemm_nanoseconds", &Counters::gemm_nanoseconds},
       {"staged_bytes", &Counters::staged_bytes},
       {"forks", &Counters::forks},
+      {"peer_revocations", &Counters::peer_revocations},
+      {"peer_refusals", &Counters::peer_refusals},
+      {"peer_remaps", &Counters::peer_remaps},
   };
   return fields;
 }
@@ -126,7 +132,7 @@ std::vector<ProcessRecord> read_records(const std::vector<std::string>& files,
     // A program that scribbles over its memory can reach the file; the names are looked up in
     // tables.
     std::erase_if(record.events, [](const Telemetry::PlainEvent& event) {
-      return static_cast<std::size_t>(event.kind) > static_cast<std::size_t>(EventKind::kLost) ||
+      return static_cast<std::size_t>(event.kind) >= kEventKindCount ||
              static_cast<std::size_t>(event.cause) >= kCauseCount;
     });
     records.push_back(std::move(record));

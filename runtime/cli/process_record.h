@@ -42,6 +42,9 @@ struct Counters {
   std::uint64_t gemm_nanoseconds = 0;
   std::uint64_t staged_bytes = 0;
   std::uint64_t forks = 0;
+  std::uint64_t peer_revocations = 0;
+  std::uint64_t peer_refusals = 0;
+  std::uint64_t peer_remaps = 0;
 
   void add(const Counters& other);
   /// The sum over the causes.

@@ -99,6 +99,11 @@ void counters_text(const Counters& counters, std::string* out) {
     *out += line("removed", fmt::format("{} given up without a copy",
                                         count_text(counters.removed_pages, "page")));
   }
+  if (counters.peer_revocations + counters.peer_refusals + counters.peer_remaps != 0) {
+    *out += line("peers", fmt::format("{} times told to let go, {} times refused, {} times mapped",
+                                      counters.peer_revocations, counters.peer_refusals,
+                                      counters.peer_remaps));
+  }
   if (counters.forks != 0) *out += line("forks", std::to_string(counters.forks));
 }
 

@@ -27,6 +27,7 @@ std::string name_of(const Telemetry::PlainEvent& event) {
     case EventKind::kMigrate:
     case EventKind::kEvict:
     case EventKind::kRemove:
+    case EventKind::kRevoke:
       return fmt::format("{}: {}", event_kind_name(event.kind), cause_name(event.cause));
     default:
       return std::string(event_kind_name(event.kind));

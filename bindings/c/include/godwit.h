@@ -160,6 +160,60 @@ GODWIT_API int godwit_inside(void);
 GODWIT_API void godwit_inside_enter(void);
 GODWIT_API void godwit_inside_leave(void);
 
+/* ---- devices that are driven from user space ---- */
+
+/* A range of pages lent to a device whose driver is in this process: RDMA verbs, io_uring's fixed buffers,
+ * SPDK. End it with godwit_peer_unmap(). It may outlive its context. */
+typedef struct godwit_peer godwit_peer;
+
+enum godwit_peer_access {
+  GODWIT_PEER_READ_WRITE = 0, /* the device may store */
+  GODWIT_PEER_READ = 1        /* it only loads */
+};
+
+/*
+ * Zero-initialise, set `size` to sizeof(struct godwit_peer_options). Callbacks may be NULL, and get `opaque`.
+ * Order: on_remap, transfers between begin and end, on_invalidate, the pages move, on_remap ...
+ * They may not call godwit_peer_begin() of the same mapping, nor end it.
+ */
+struct godwit_peer_options {
+  size_t size;
+  int access;           /* enum godwit_peer_access */
+  int standing;         /* 1: told of every move by on_invalidate, whose answer is not asked; no begin */
+  int32_t patience_ms;  /* how long a move waits for godwit_peer_end(); 0: 1000; negative: not at all */
+  /* Before pages move or are given up, on the context's peer thread. 0: unregistered; else they stay. */
+  int (*on_invalidate)(void *opaque, void *pages, size_t bytes);
+  /* The pages are in RAM, and stay: register them. On the thread of godwit_peer_begin(). 0: done. */
+  int (*on_remap)(void *opaque, void *pages, size_t bytes, uint64_t generation);
+  /* A move waits for godwit_peer_end(). On the peer thread. */
+  void (*on_wanted)(void *opaque);
+  void *opaque;
+};
+
+/* `options` may be NULL. With `standing`, `base` NULL and `bytes` 0 mean all that the context moves. */
+GODWIT_API int godwit_peer_map(godwit_context *context, const void *base, size_t bytes,
+                               const struct godwit_peer_options *options, godwit_peer **peer);
+/* Brings the pages to RAM and keeps them there until godwit_peer_end(); nests. `generation` may be NULL.
+ * Waits ten seconds at most (GODWIT_RETRY). GODWIT_BUSY: a command holds them, or on_remap failed. */
+GODWIT_API int godwit_peer_begin(godwit_peer *peer, uint64_t *generation);
+/* The transfer has completed. */
+GODWIT_API void godwit_peer_end(godwit_peer *peer);
+/* Changes before a page moves, and never returns to a former value. */
+GODWIT_API uint64_t godwit_peer_generation(const godwit_peer *peer);
+/* The whole pages of the range. */
+GODWIT_API void godwit_peer_pages(const godwit_peer *peer, void **pages, size_t *bytes);
+/* The caller unregisters first: on_invalidate is not called. Waits for a callback that runs. NULL is allowed. */
+GODWIT_API void godwit_peer_unmap(godwit_peer *peer);
+
+struct godwit_peer_statistics {
+  size_t size;           /* sizeof(struct godwit_peer_statistics), set by the caller */
+  uint64_t revocations;  /* times that a peer let go of its pages before a move */
+  uint64_t refusals;     /* times that it did not, so that they stayed */
+  uint64_t remaps;       /* times that pages were brought to RAM for a peer */
+};
+GODWIT_API int godwit_peer_statistics_get(const godwit_context *context,
+                                          struct godwit_peer_statistics *statistics);
+
 /* ---- matrix products ---- */
 
 enum godwit_scalar { GODWIT_FLOAT = 0, GODWIT_DOUBLE = 1, GODWIT_COMPLEX_FLOAT = 2, GODWIT_COMPLEX_DOUBLE = 3 };

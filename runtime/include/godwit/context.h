@@ -10,6 +10,7 @@
 #include <string>
 
 #include "godwit/memory.h"
+#include "godwit/peer.h"
 #include "godwit/result.h"
 #include "godwit/statistics.h"
 
@@ -80,6 +81,12 @@ class Context {
   /// them: to processes that map it (shared) and drivers that import it. Touching it brings a page to
   /// VRAM. Errors: kUnsupported without the kernel engine, kInvalidArgument, kDeviceLost, kOutOfMemory.
   [[nodiscard]] Result<int> view(const void* base, std::size_t bytes);
+  /// Lends the pages of a range to a device that is driven from user space; see godwit/peer.h. Nothing is
+  /// brought or held before PeerMapping::begin(). Errors: kInvalidArgument, kUnavailable (a forked child),
+  /// kUnsupported (kernel engine: a device that cannot hold pages), kOutOfMemory (no thread, or with the
+  /// kernel engine no generation word: there are 512).
+  [[nodiscard]] Result<std::unique_ptr<PeerMapping>> map_peer(const void* base, std::size_t bytes,
+                                                              PeerOptions options = {});
   /// Up to date at the moment of the call; with the kernel engine the counters are fetched for it.
   [[nodiscard]] const Statistics& statistics() const;
 

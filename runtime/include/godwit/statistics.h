@@ -20,8 +20,9 @@ enum class Cause : std::uint8_t {
   kAdvice,        // advise() or discard()
   kFork,          // everything comes home before a fork
   kUnplug,        // the device or the engine goes away
+  kPeer,          // PeerMapping::begin() needed the page in RAM
 };
-inline constexpr std::size_t kCauseCount = 7;
+inline constexpr std::size_t kCauseCount = 8;
 [[nodiscard]] std::string_view cause_name(Cause cause);
 
 /// Why a page could not be moved and stayed where it was.
@@ -33,8 +34,9 @@ enum class StayReason : std::uint8_t {
   kNoMemory,  // no host page could be had
   kDevice,    // the copy failed on the device
   kRaced,     // changed under us more often than the bound allows
+  kPeer,      // a PeerMapping holds it, or its peer did not let go
 };
-inline constexpr std::size_t kStayReasonCount = 7;
+inline constexpr std::size_t kStayReasonCount = 8;
 [[nodiscard]] std::string_view stay_reason_name(StayReason reason);
 
 using Counter = std::atomic<std::uint64_t>;
@@ -72,6 +74,9 @@ struct Statistics {
   Counter forks;
   Counter file_pages_read;     // of mapped files, brought to RAM or VRAM
   Counter file_pages_written;  // written back
+  Counter peer_revocations;    // times that a peer let go of its pages before a move
+  Counter peer_refusals;       // times that it did not, so that they stayed
+  Counter peer_remaps;         // times that pages were brought to RAM for a peer
 };
 
 [[nodiscard]] inline CauseCounters& of(Statistics& statistics, Cause cause) {

@@ -74,6 +74,10 @@ Result<> Context::residency(const void* base, std::size_t bytes,
 Result<int> Context::view(const void* base, std::size_t bytes) {
   return engine_->view(base, bytes);
 }
+Result<std::unique_ptr<PeerMapping>> Context::map_peer(const void* base, std::size_t bytes,
+                                                       PeerOptions options) {
+  return engine_->map_peer(base, bytes, std::move(options));
+}
 const Statistics& Context::statistics() const {
   engine_->refresh_statistics();
   return telemetry_->statistics();

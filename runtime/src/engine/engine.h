@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "godwit/memory.h"
+#include "godwit/peer.h"
 #include "godwit/result.h"
 #include "runtime/src/device/device.h"
 
@@ -105,6 +106,13 @@ class Engine {
   [[nodiscard]] virtual Result<int> view(const void* /*base*/, std::size_t /*bytes*/) {
     return fail(Code::kUnsupported, "view: this takes the kernel engine, whose module shows memory "
                                     "to others as the device sees it");
+  }
+
+  /// Lends the pages of a range to a device that is driven from user space.
+  [[nodiscard]] virtual Result<std::unique_ptr<PeerMapping>> map_peer(const void* /*base*/,
+                                                                      std::size_t /*bytes*/,
+                                                                      PeerOptions /*options*/) {
+    return fail(Code::kUnsupported, "map_peer: this engine asks no peers before it moves pages");
   }
 
   /// Around fork(): everything comes home and stays until one of the other two is called, on the

@@ -33,6 +33,11 @@ std::string hex(const void* address) {
   return text;
 }
 
+tl::unexpected<Error> kept_error(const char* verb) {
+  return fail(Code::kBusy, std::string(verb) + ": a peer holds pages of the range, or did not let go "
+                                               "of them; nothing was given up");
+}
+
 Residency residency_of(PageState state) {
   switch (state) {
     case PageState::kNative:
@@ -68,6 +73,8 @@ Result<std::unique_ptr<ManagedEngine>> ManagedEngine::create(std::unique_ptr<Hos
   core->fault_around = options.fault_around;
   std::unique_ptr<ManagedEngine> engine(new ManagedEngine(std::move(core), std::move(options)));
   Core& shared = engine->core();
+  peer::Home& home = *engine;
+  shared.peers = std::make_shared<peer::Registry>(home, telemetry);
   auto attached =
       shared.host->attach(shared.arena.base(), shared.arena.bytes(), engine->faults_.get());
   if (!attached) return tl::unexpected(attached.error());
@@ -85,6 +92,8 @@ ManagedEngine::ManagedEngine(std::unique_ptr<Core> core, ManagedEngineOptions op
 
 ManagedEngine::~ManagedEngine() {
   const InsideScope inside;
+  // Where create() failed there are none yet.
+  if (core_->peers != nullptr) core_->peers->shut();
   if (!detached()) {
     // Regions that are still allocated die with the arena; nobody may touch them any more.
     core_->host->detach();
@@ -180,8 +189,8 @@ Result<> ManagedEngine::free(void* region) {
   } else {
     auto synced = files_->sync(static_cast<std::byte*>(region), range);
     if (!synced) return tl::unexpected(synced.error());
+    if (!migrator_->discard(range, true)) return kept_error("free");
     files_->detach(static_cast<std::byte*>(region));
-    migrator_->discard(range, true);
     if (core_->has_device.load()) core_->note_vram_use();
   }
   core_->statistics().managed_bytes -= bytes;
@@ -294,7 +303,7 @@ Result<> ManagedEngine::discard(const void* base, std::size_t bytes) {
     (void)core_->host->drop(core_->table.address(range->first), range->count * kPageBytes);
     return {};
   }
-  migrator_->discard(*range, false);
+  if (!migrator_->discard(*range, false)) return kept_error("discard");
   return {};
 }
 
@@ -410,6 +419,7 @@ void ManagedEngine::prepare_fork() noexcept {
     core_->telemetry.record(EventKind::kFork, Cause::kFork, start, 0, 0, false);
   }
   core_->arena.mutex().lock();
+  core_->peers->prepare_fork();
   core_->fork_prepared.store(true);
 }
 
@@ -417,6 +427,7 @@ void ManagedEngine::after_fork_in_parent() noexcept {
   if (detached()) return;
   core_->host->settle();  // a handler may still be looking at the fork's event
   core_->fork_prepared.store(false);
+  core_->peers->after_fork_in_parent();
   core_->arena.mutex().unlock();
   core_->gate.unlock();
   device_mutex_.unlock();
@@ -430,6 +441,7 @@ bool ManagedEngine::detached() const noexcept {
 
 void ManagedEngine::after_fork_in_child() noexcept {
   if (detached_.exchange(true)) return;
+  core_->peers->after_fork_in_child();
   core_->arena.mutex().unlock();
   core_->gate.unlock();
   device_mutex_.unlock();

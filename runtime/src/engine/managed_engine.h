@@ -13,6 +13,7 @@
 #include "runtime/src/engine/engine.h"
 #include "runtime/src/engine/fault_service.h"
 #include "runtime/src/engine/file_maps.h"
+#include "runtime/src/peer/registry.h"
 #include "runtime/src/transfer/migrator.h"
 
 namespace godwit {
@@ -27,7 +28,7 @@ struct ManagedEngineOptions {
   std::function<Result<std::unique_ptr<Device>>()> make_device;
 };
 
-class ManagedEngine final : public Engine {
+class ManagedEngine final : public Engine, private peer::Home {
  public:
   /// `telemetry` outlives the engine.
   [[nodiscard]] static Result<std::unique_ptr<ManagedEngine>> create(
@@ -54,6 +55,8 @@ class ManagedEngine final : public Engine {
   [[nodiscard]] Result<std::unique_ptr<Hold>> acquire(std::span<const Operand> operands) override;
   [[nodiscard]] Result<std::uint64_t> capacity() override;
   [[nodiscard]] Result<std::unique_ptr<Hold>> scratch(std::size_t bytes) override;
+  [[nodiscard]] Result<std::unique_ptr<PeerMapping>> map_peer(const void* base, std::size_t bytes,
+                                                              PeerOptions options) override;
   void prepare_fork() noexcept override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child() noexcept override;
@@ -68,6 +71,12 @@ class ManagedEngine final : public Engine {
                                            const char* verb) const;
   [[nodiscard]] Result<> ready();
   void let_go() noexcept;
+  // For peers; managed_peers.cc.
+  [[nodiscard]] PageRange page_range_of(peer::Span span) const;
+  [[nodiscard]] Result<peer::Place> admit(peer::Span span, bool standing) override;
+  void dismiss(peer::Span span, bool standing, const peer::Place& place) noexcept override;
+  [[nodiscard]] Result<peer::Grip> grip(peer::Span span, bool write,
+                                        const peer::Place& place) override;
 
   std::unique_ptr<Core> core_;
   ManagedEngineOptions options_;

@@ -96,7 +96,7 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     tally = {};
     const std::uint64_t start = monotonic_ns();
-    migrator_.block_to_device(run, manner, Evictor::kAny, tally);
+    migrator_.block_to_device(run, manner, Cause::kDeviceAccess, Evictor::kAny, tally);
     CauseCounters& counters = of(core_.statistics(), Cause::kDeviceAccess);
     if (tally.moved != 0) ++counters.operations;
     counters.pages_to_device += tally.copied;
@@ -107,6 +107,19 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
                              reinterpret_cast<std::uintptr_t>(core_.table.address(run.first)),
                              tally.moved * kPageBytes, true);
     }
+    const auto stayed = [&](StayReason reason) {
+      return tally.stayed[static_cast<std::size_t>(reason)];
+    };
+    if (stayed(StayReason::kPeer) != 0) {
+      // A peer's transfer goes on, for longer than the peer said it would.
+      if (claimed.write) {
+        return fail(Code::kBusy, "pages of an operand that the command writes are held by a peer, or "
+                                 "its driver did not let go of them");
+      }
+      manner = Migrator::Manner::kBorrowAll;
+      borrows = true;
+      continue;
+    }
     if (claim(run, claimed, &tally)) {
       if (borrows) claimed.borrowed.push_back(run);
       return {};
@@ -114,9 +127,6 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
     if (core_.device_lost.load()) {
       return fail(Code::kDeviceLost, "the device was lost while operands were brought to it");
     }
-    const auto stayed = [&](StayReason reason) {
-      return tally.stayed[static_cast<std::size_t>(reason)];
-    };
     if (stayed(StayReason::kNoVram) != 0) {
       if (wait_for_vram()) {
         --attempt;  // bounded by kPatience instead
@@ -133,7 +143,7 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
         return fail(Code::kBusy, "pages of an operand that the command writes are pinned for DMA "
                                  "or locked in RAM");
       }
-      manner = Migrator::Manner::kDuplicateAll;
+      if (manner != Migrator::Manner::kBorrowAll) manner = Migrator::Manner::kDuplicateAll;
       borrows = true;
     }
   }

@@ -117,6 +117,11 @@ class HostMemory {
   /// May fault, so no block's lock is held.
   [[nodiscard]] virtual int unshare(std::byte* address, std::size_t bytes) noexcept = 0;
 
+  /// Makes absent pages present, as accesses of the program would; `write`: private to this process, and
+  /// not tracked. Faults, so no block's lock is held. -EFAULT: a page's protection forbids it, or it is
+  /// poisoned.
+  [[nodiscard]] virtual int populate(std::byte* address, std::size_t bytes, bool write) noexcept = 0;
+
   /// Memory for PagePool: `bytes` of address space that take_out may fill. No page is present.
   [[nodiscard]] virtual Result<std::byte*> reserve_slots(std::size_t bytes, bool huge) = 0;
   virtual void release_slots(std::byte* slots, std::size_t bytes) noexcept = 0;

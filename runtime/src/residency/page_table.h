@@ -23,6 +23,7 @@ struct Block {
   std::atomic<bool> wake{false};             // a fault was put off until the lock is free
   std::atomic<bool> wake_on_release{false};  // ... until no command holds the block's frames
   std::atomic<bool> armed{false};            // faults in this block reach us
+  std::atomic<std::uint32_t> peers{0};       // mappings of peers that touch it; raised under the lock
   const FileSource* source = nullptr;        // whose bytes kEmpty pages hold; null: zeros
   bool split = false;                        // pages moved one by one: it is no huge page any more
   std::uint8_t streak = 0;                   // faults served since pages were last demoted

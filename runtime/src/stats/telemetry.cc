@@ -49,19 +49,21 @@ std::uint32_t thread_id() noexcept {
 
 std::string_view cause_name(Cause cause) {
   constexpr std::array<std::string_view, kCauseCount> names = {
-      "cpu fault", "device access", "prefetch", "eviction", "advice", "fork", "unplug"};
+      "cpu fault", "device access", "prefetch", "eviction",
+      "advice",    "fork",          "unplug",   "peer"};
   return names[static_cast<std::size_t>(cause)];
 }
 
 std::string_view stay_reason_name(StayReason reason) {
   constexpr std::array<std::string_view, kStayReasonCount> names = {
-      "pinned", "held", "locked", "no VRAM", "no memory", "device error", "raced"};
+      "pinned",    "held",         "locked", "no VRAM",
+      "no memory", "device error", "raced",  "peer"};
   return names[static_cast<std::size_t>(reason)];
 }
 
 std::string_view event_kind_name(EventKind kind) {
-  constexpr std::array<std::string_view, 8> names = {"fault",   "migrate", "evict", "remove",
-                                                     "command", "gemm",    "fork",  "lost"};
+  constexpr std::array<std::string_view, kEventKindCount> names = {
+      "fault", "migrate", "evict", "remove", "command", "gemm", "fork", "lost", "revoke", "remap"};
   return names[static_cast<std::size_t>(kind)];
 }
 

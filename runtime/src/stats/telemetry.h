@@ -14,7 +14,9 @@
 
 namespace godwit {
 
-enum class EventKind : std::uint8_t { kFault, kMigrate, kEvict, kRemove, kCommand, kGemm, kFork, kLost };
+enum class EventKind : std::uint8_t { kFault, kMigrate, kEvict, kRemove, kCommand, kGemm, kFork, kLost,
+                                      kRevoke, kRemap };
+inline constexpr std::size_t kEventKindCount = 10;
 [[nodiscard]] std::string_view event_kind_name(EventKind kind);
 
 /// One entry of the ring. `sequence` is 1 for the first event of the process and is written last.
@@ -28,7 +30,7 @@ struct Event {
   EventKind kind;
   Cause cause;
   std::uint8_t to_device;  // 1: towards VRAM, 0: towards RAM
-  std::uint8_t detail;     // kFault: 1 for a write; kGemm: the scalar type
+  std::uint8_t detail;     // kFault: 1 for a write; kGemm: the scalar type; kRevoke: 1 for refused
 };
 static_assert(sizeof(Event) == 48);
 

@@ -12,6 +12,7 @@
 #include "runtime/src/device/device.h"
 #include "runtime/src/host/host_memory.h"
 #include "runtime/src/host/page_pool.h"
+#include "runtime/src/peer/registry.h"
 #include "runtime/src/policy/fault_around.h"
 #include "runtime/src/region/arena.h"
 #include "runtime/src/residency/page_table.h"
@@ -38,6 +39,8 @@ struct Core {
   std::unique_ptr<PagePool> pool;  // before host goes
   Telemetry& telemetry;
   FaultAround fault_around;
+  /// Who is asked before pages leave RAM. Made with the engine, which is its home.
+  std::shared_ptr<peer::Registry> peers;
 
   // Set once, before the first page can be in VRAM; then constant. Whoever cannot know that a page
   // was there asks has_device first.
@@ -59,6 +62,10 @@ struct Core {
   std::condition_variable released;
   std::uint64_t releases = 0;
 
+  [[nodiscard]] peer::Span span(PageRange range) const noexcept {
+    return {reinterpret_cast<std::uintptr_t>(table.address(range.first)),
+            reinterpret_cast<std::uintptr_t>(table.address(range.end()))};
+  }
   [[nodiscard]] Statistics& statistics() noexcept { return telemetry.statistics(); }
   [[nodiscard]] bool full_level() const noexcept {
     return host->info().level == HostLevel::kFull;

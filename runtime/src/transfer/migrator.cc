@@ -60,9 +60,64 @@ void Migrator::account(Cause cause, bool to_device, PageRange range, std::uint64
   }
 }
 
-void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t before,
+Migrator::Kept Migrator::kept_by(const peer::Pause& pause) const {
+  Kept kept;
+  pause.each_kept([&](peer::Span part) {
+    for (std::uintptr_t at = part.first; at < part.end; at += kPageBytes) {
+      kept.set(core_.table.page_of(reinterpret_cast<const void*>(at)) % kPagesPerBlock);
+    }
+  });
+  return kept;
+}
+
+/// With the block's lock, and the consent of whoever uses the pages.
+void Migrator::pass_to_device(PageRange range, Manner manner, FrameReserve& reserve,
+                              MoveTally& tally) {
+  const bool copies = manner == Manner::kDuplicate || manner == Manner::kDuplicateAll ||
+                      manner == Manner::kBorrowAll;
+  // A file's pages have contents also before anybody touched them.
+  const bool all = manner == Manner::kMoveAll || manner == Manner::kDuplicateAll ||
+                   manner == Manner::kBorrowAll ||
+                   core_.table.block(range.first / kPagesPerBlock).source != nullptr;
+  if (copies) mover_.refresh(range);
+  const std::size_t before = tally.moved;
+  if (all) mover_.fill_on_device(range, reserve, tally);
+  const std::size_t filled = tally.moved - before;
+  const std::size_t already = tally.already;
+  if (copies) {
+    mover_.duplicate(range, reserve, tally);
+  } else {
+    mover_.demote(range, reserve, tally);
+  }
+  tally.already -= std::min(tally.already - already, filled);
+}
+
+/// The same, run by run: what peers keep is left out, or lent as a copy.
+void Migrator::lend_to_device(PageRange range, Manner manner, const Kept& kept,
+                              FrameReserve& reserve, MoveTally& tally) {
+  for (std::size_t page = range.first; page < range.end();) {
+    const bool stays = kept[page % kPagesPerBlock];
+    std::size_t end = page + 1;
+    while (end < range.end() && kept[end % kPagesPerBlock] == stays) ++end;
+    const PageRange run{page, end - page};
+    page = end;
+    if (!stays) {
+      pass_to_device(run, manner, reserve, tally);
+    } else if (manner == Manner::kBorrowAll) {
+      // An earlier command's copy can be older than what the peer has stored since.
+      mover_.untrack(run);
+      pass_to_device(run, manner, reserve, tally);
+    } else {
+      for (std::size_t at = run.first; at < run.end(); ++at) tally.stay(at, StayReason::kPeer);
+    }
+  }
+}
+
+void Migrator::block_to_device(PageRange range, Manner manner, Cause cause, std::uint64_t before,
                                MoveTally& tally) {
   const std::size_t block = range.first / kPagesPerBlock;
+  peer::Pause pause(*core_.peers, core_.span(range), cause, true);
+  Kept kept = kept_by(pause);
   FrameReserve reserve(core_);
   std::size_t last_pinned = ~std::size_t{0};  // falls with every try, so the loop ends
   int raced_tries = 0;
@@ -70,7 +125,18 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
     MoveTally result;
     (void)evictor_.fill(reserve, mover_.frames_needed(range), before);
     {
-      const BlockGuard guard(core_, block);
+      BlockGuard guard(core_, block);
+      if (core_.table.block(block).peers.load() != 0 && pause.outdated()) {
+        guard.unlock();
+        if (pause.again()) {
+          kept = kept_by(pause);
+          continue;
+        }
+        for (std::size_t page = range.first; page < range.end(); ++page) {
+          tally.stay(page, StayReason::kRaced);
+        }
+        return;
+      }
       // Under the lock: the last handler may have ended since the caller asked, and disarmed.
       const bool refused = core_.demotion_error() != 0;
       const int error = refused ? 0 : mover_.arm(block);
@@ -80,19 +146,7 @@ void Migrator::block_to_device(PageRange range, Manner manner, std::uint64_t bef
         }
         return;
       }
-      const bool copies = manner == Manner::kDuplicate || manner == Manner::kDuplicateAll;
-      // A file's pages have contents also before anybody touched them.
-      const bool all = manner == Manner::kMoveAll || manner == Manner::kDuplicateAll ||
-                       core_.table.block(block).source != nullptr;
-      if (copies) mover_.refresh(range);
-      if (all) mover_.fill_on_device(range, reserve, result);
-      const std::size_t filled = result.moved;
-      if (copies) {
-        mover_.duplicate(range, reserve, result);
-      } else {
-        mover_.demote(range, reserve, result);
-      }
-      result.already -= std::min(result.already, filled);
+      lend_to_device(range, manner, kept, reserve, result);
     }
     const std::size_t pinned = result.stayed[static_cast<std::size_t>(StayReason::kPinned)];
     if (pinned != 0 && pinned < last_pinned && core_.statistics().forks != 0) {
@@ -150,7 +204,7 @@ MoveReport Migrator::to_device(PageRange range, Manner manner, Cause cause) {
     const PageRange part = part_in_block(range, first + index);
     const std::uint64_t start = monotonic_ns();
     MoveTally tally;
-    block_to_device(part, manner, before, tally);
+    block_to_device(part, manner, cause, before, tally);
     account(cause, true, part, start, tally);
     const std::lock_guard guard(report_mutex);
     add(report, tally, core_.table);
@@ -216,18 +270,29 @@ MoveReport Migrator::to_host(PageRange range, Cause cause) {
   return report;
 }
 
-void Migrator::discard(PageRange range, bool disarm) {
+bool Migrator::discard(PageRange range, bool disarm) {
+  peer::Pause pause(*core_.peers, core_.span(range), Cause::kAdvice, false);
+  // A page given up under a device would leave it writing to what nobody sees.
+  if (pause.kept_pages() != 0) return false;
   for (std::size_t block = range.first / kPagesPerBlock; block * kPagesPerBlock < range.end();
        ++block) {
     const PageRange part = part_in_block(range, block);
-    const BlockGuard guard(core_, block);
-    mover_.discard(part);
     Block& entry = core_.table.block(block);
+    BlockGuard guard(core_, block);
+    if (entry.peers.load() != 0 && pause.outdated()) {
+      guard.unlock();
+      if (!pause.again() || pause.kept_pages() != 0) return false;
+      --block;
+      continue;
+    }
+    mover_.discard(part);
     if (!disarm || part.count != kPagesPerBlock || !entry.armed.load()) continue;
     if (core_.host->disarm(core_.table.address(part.first), kBlockBytes) != 0) continue;
     core_.table.apply(part, PageEvent::kDisarm);
     entry.armed.store(false);
   }
+  if (disarm) core_.peers->forget(core_.span(range));
+  return true;
 }
 
 }  // namespace godwit

@@ -3,12 +3,14 @@
 // became of the pages.
 #pragma once
 
+#include <bitset>
 #include <cstddef>
 #include <memory>
 #include <span>
 #include <vector>
 
 #include "godwit/memory.h"
+#include "runtime/src/peer/pause.h"
 #include "runtime/src/transfer/block_mover.h"
 #include "runtime/src/transfer/evictor.h"
 #include "runtime/src/transfer/workers.h"
@@ -27,17 +29,24 @@ class Migrator {
     // The same, and pages without contents get them in VRAM: zeros, or a file's bytes.
     kMoveAll,
     kDuplicateAll,
+    // The same, of pages that peers keep as well: for one command, which ends the copies.
+    kBorrowAll,
   };
 
   /// Thread-safe. The caller holds the gate shared, and the device exists.
   [[nodiscard]] MoveReport to_device(PageRange range, Manner manner, Cause cause);
   /// Thread-safe; needs no gate.
   [[nodiscard]] MoveReport to_host(PageRange range, Cause cause);
-  /// Gives contents up. `disarm`: whole blocks of the range go back to the kernel alone.
-  void discard(PageRange range, bool disarm);
+  /// Gives contents up. `disarm`: the range is freed: its peers' mappings end, and whole blocks of it go
+  /// back to the kernel alone. False: pages
+  /// of it are kept by peers, and nothing was given up; but where a peer began while it was going on,
+  /// what came before.
+  [[nodiscard]] bool discard(PageRange range, bool disarm);
 
   /// One block's part of to_device(); frames come from eviction of what was used before `before`.
-  void block_to_device(PageRange range, Manner manner, std::uint64_t before, MoveTally& tally);
+  /// Peers are asked first.
+  void block_to_device(PageRange range, Manner manner, Cause cause, std::uint64_t before,
+                       MoveTally& tally);
   /// One block's part of to_host().
   void block_to_host(PageRange range, Cause cause, MoveTally& tally);
 
@@ -49,6 +58,12 @@ class Migrator {
   static void add(MoveReport& report, const MoveTally& tally, const PageTable& table);
 
  private:
+  /// The pages of a block, each that a peer keeps.
+  using Kept = std::bitset<kPagesPerBlock>;
+  [[nodiscard]] Kept kept_by(const peer::Pause& pause) const;
+  void pass_to_device(PageRange range, Manner manner, FrameReserve& reserve, MoveTally& tally);
+  void lend_to_device(PageRange range, Manner manner, const Kept& kept, FrameReserve& reserve,
+                      MoveTally& tally);
   [[nodiscard]] bool held(PageRange range) const noexcept;
   void account(Cause cause, bool to_device, PageRange range, std::uint64_t start,
                const MoveTally& tally);

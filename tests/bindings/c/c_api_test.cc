@@ -174,6 +174,72 @@ TEST_F(CApi, AProductIsComputedOnTheDevice) {
   EXPECT_NE(why[0], '\0');
 }
 
+struct PeerCalls {
+  int invalidations = 0, remaps = 0, answer = 0;
+  void* pages = nullptr;
+};
+
+TEST_F(CApi, APeerIsToldBeforePagesMoveAndMapsAgain) {
+  char* base = region(kBytes);
+  std::memset(base, 7, kBytes);
+  PeerCalls calls;
+  godwit_peer_options options{};
+  godwit_peer* peer = nullptr;
+  EXPECT_EQ(godwit_peer_map(context_, base, kBytes, &options, &peer), GODWIT_INVALID_ARGUMENT);
+  options.size = sizeof(options);
+  options.opaque = &calls;
+  options.patience_ms = -1;
+  options.on_invalidate = [](void* opaque, void* pages, size_t bytes) {
+    auto* seen = static_cast<PeerCalls*>(opaque);
+    ++seen->invalidations;
+    seen->pages = bytes == kBytes ? pages : nullptr;
+    return seen->answer;
+  };
+  options.on_remap = [](void* opaque, void*, size_t, uint64_t) {
+    ++static_cast<PeerCalls*>(opaque)->remaps;
+    return 0;
+  };
+  ASSERT_EQ(godwit_peer_map(context_, base, kBytes, &options, &peer), GODWIT_OK)
+      << godwit_last_error();
+  uint64_t first = 0;
+  ASSERT_EQ(godwit_peer_begin(peer, &first), GODWIT_OK) << godwit_last_error();
+  godwit_move_report report;
+  ASSERT_EQ(godwit_prefetch(context_, base, kBytes, GODWIT_DEVICE, &report), GODWIT_OK);
+  EXPECT_EQ(report.moved, 0U) << "held";
+  EXPECT_EQ(report.stayed_other, report.stayed);
+  EXPECT_EQ(calls.invalidations, 0);
+  godwit_peer_end(peer);
+  calls.answer = 1;
+  ASSERT_EQ(godwit_prefetch(context_, base, kBytes, GODWIT_DEVICE, &report), GODWIT_OK);
+  EXPECT_EQ(report.moved, 0U) << "it said no";
+  EXPECT_EQ(calls.pages, base);
+  EXPECT_EQ(godwit_peer_generation(peer), first);
+  calls.answer = 0;
+  calls.invalidations = 0;
+  ASSERT_EQ(godwit_prefetch(context_, base, kBytes, GODWIT_DEVICE, &report), GODWIT_OK);
+  EXPECT_EQ(report.stayed, 0U);
+  EXPECT_EQ(calls.invalidations, 1);
+  EXPECT_NE(godwit_peer_generation(peer), first);
+  void* pages = nullptr;
+  size_t bytes = 0;
+  godwit_peer_pages(peer, &pages, &bytes);
+  EXPECT_EQ(pages, base);
+  EXPECT_EQ(bytes, kBytes);
+  EXPECT_EQ(godwit_peer_begin(peer, nullptr), GODWIT_OK) << godwit_last_error();
+  godwit_peer_end(peer);
+  EXPECT_EQ(calls.remaps, 2);
+  EXPECT_EQ(base[5], 7);
+  godwit_peer_statistics statistics{};
+  EXPECT_EQ(godwit_peer_statistics_get(context_, &statistics), GODWIT_INVALID_ARGUMENT);
+  statistics.size = sizeof(statistics);
+  ASSERT_EQ(godwit_peer_statistics_get(context_, &statistics), GODWIT_OK);
+  EXPECT_GE(statistics.refusals, 1U);
+  EXPECT_EQ(statistics.remaps, 2U);
+  EXPECT_EQ(statistics.revocations, 1U);
+  godwit_peer_unmap(peer);
+  godwit_peer_unmap(nullptr);
+}
+
 TEST_F(CApi, TheInsideMarkNests) {
   EXPECT_EQ(godwit_inside(), 0);
   godwit_inside_enter();

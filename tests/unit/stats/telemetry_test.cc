@@ -315,9 +315,10 @@ TEST(TelemetryNames, EveryEnumeratorHasAName) {
   }
   EXPECT_EQ(names.size(), kStayReasonCount);
   names.clear();
-  const auto kinds = static_cast<std::size_t>(EventKind::kLost) + 1;
-  for (std::size_t i = 0; i < kinds; ++i) names.insert(event_kind_name(static_cast<EventKind>(i)));
-  EXPECT_EQ(names.size(), kinds);
+  for (std::size_t i = 0; i < kEventKindCount; ++i) {
+    names.insert(event_kind_name(static_cast<EventKind>(i)));
+  }
+  EXPECT_EQ(names.size(), kEventKindCount);
 }
 
 }  // namespace

@@ -24,11 +24,11 @@ Cause cause_of(std::uint16_t cause) {
   switch (cause) {
     case GODWIT_CAUSE_CPU_FAULT: return Cause::kCpuFault;
     case GODWIT_CAUSE_DEVICE_FAULT:
-    case GODWIT_CAUSE_VIEW:
-    case GODWIT_CAUSE_PEER: return Cause::kDeviceAccess;
+    case GODWIT_CAUSE_VIEW: return Cause::kDeviceAccess;
+    case GODWIT_CAUSE_PEER:
+    case GODWIT_CAUSE_PIN: return Cause::kPeer;
     case GODWIT_CAUSE_EVICTION: return Cause::kEviction;
-    case GODWIT_CAUSE_ADVICE:
-    case GODWIT_CAUSE_PIN: return Cause::kAdvice;
+    case GODWIT_CAUSE_ADVICE: return Cause::kAdvice;
     case GODWIT_CAUSE_UNPLUG: return Cause::kUnplug;
     default: return Cause::kPrefetch;
   }

@@ -52,6 +52,10 @@ Result<std::unique_ptr<KernelEngine>> KernelEngine::create(std::unique_ptr<kerne
   std::unique_ptr<KernelEngine> engine(new KernelEngine(
       std::move(driver), telemetry, std::move(options), std::move(*arena), info));
   if (auto started = engine->start_events(); !started) return tl::unexpected(started.error());
+  engine->peer_home_ = std::make_unique<kernel::KernelPeers>(kernel::KernelPeers::Parts{
+      *engine->driver_, engine->ring_.get(), engine->mover_, engine->info_.capabilities,
+      [self = engine.get()] { return self->detached(); }});
+  engine->peers_ = std::make_shared<peer::Registry>(*engine->peer_home_, telemetry);
   return engine;
 }
 
@@ -82,6 +86,7 @@ Result<> KernelEngine::start_events() {
 KernelEngine::~KernelEngine() {
   const InsideScope inside;
   if (detached() && !detached_.load()) after_fork_in_child();
+  if (peers_ != nullptr) peers_->shut();
   reader_.reset();
   if (!detached()) account_.refresh();
   device_.reset();
@@ -208,6 +213,9 @@ Result<> KernelEngine::free(void* region) {
     return fail(Code::kInvalidArgument, "free: no region starts at " + hex(region));
   }
   auto* base = static_cast<std::byte*>(region);
+  const peer::Span span = kernel::span_of(pages_touched(base, bytes));
+  const peer::Pause pause(*peers_, span, Cause::kAdvice, false);
+  if (pause.kept_pages() != 0) return kernel::kept_error("free");
   if (!detached()) {
     auto synced = files_.sync(base, pages_touched(base, bytes),
                               device_made_.load() ? window_.get() : nullptr);
@@ -218,6 +226,7 @@ Result<> KernelEngine::free(void* region) {
     }
   }
   give_up(base, bytes);
+  peers_->forget(span);
   telemetry_.statistics().managed_bytes -= bytes;
   (void)arena_.release(region);
   return {};
@@ -277,7 +286,8 @@ Result<MoveReport> KernelEngine::prefetch(const void* base, std::size_t bytes, P
     report.stays.push_back({reinterpret_cast<void*>(run.addr), report.stayed, StayReason::kLocked});
     return report;
   }
-  auto report = mover_.to_vram(run, vram());
+  const peer::Pause pause(*peers_, kernel::span_of(run), Cause::kPrefetch, true);
+  auto report = kernel::move_around_peers(mover_, run, vram(), pause);
   if (report) {
     Statistics& statistics = telemetry_.statistics();
     for (std::size_t reason = 0; reason < kStayReasonCount; ++reason) {
@@ -334,6 +344,8 @@ Result<> KernelEngine::discard(const void* base, std::size_t bytes) {
     (void)::madvise(reinterpret_cast<void*>(run.addr), run.bytes, MADV_DONTNEED);
     return {};
   }
+  const peer::Pause pause(*peers_, kernel::span_of(run), Cause::kAdvice, false);
+  if (pause.kept_pages() != 0) return kernel::kept_error("discard");
   drm_godwit_discard args = {};
   if (const int error = driver_->discard(run.addr, run.bytes, &args); error != 0) {
     return fail(error == -EINVAL ? Code::kInvalidArgument : Code::kIo,
@@ -373,8 +385,9 @@ Result<> KernelEngine::residency(const void* base, std::size_t bytes,
 Result<> KernelEngine::bring(PageRun run) {
   if (known_ != nullptr && known_->in_vram(run.addr, run.bytes)) return {};
   if (advice_.any(run, Advice::kKeepHost)) return {};
+  const peer::Pause pause(*peers_, kernel::span_of(run), Cause::kDeviceAccess, true);
   bool complete = false;
-  auto brought = mover_.for_device(run, &complete);
+  auto brought = kernel::bring_around_peers(mover_, run, pause, &complete);
   if (brought && complete && known_ != nullptr) known_->learn(run.addr, run.bytes);
   return brought;
 }
@@ -455,6 +468,19 @@ Result<int> KernelEngine::view(const void* base, std::size_t bytes) {
                         hex(base) + ": " + std::strerror(-fd));
 }
 
+Result<std::unique_ptr<PeerMapping>> KernelEngine::map_peer(const void* base, std::size_t bytes,
+                                                            PeerOptions options) {
+  const InsideScope inside;
+  if (options.standing && base == nullptr) {
+    return peers_->map({0, align_down(~std::uintptr_t{0}, kPageBytes)}, std::move(options));
+  }
+  const PageRun run = pages_touched(base, bytes);
+  if (base == nullptr || run.bytes == 0) {
+    return fail(Code::kInvalidArgument, "map_peer: the range begins at 0, or has no bytes");
+  }
+  return peers_->map(kernel::span_of(run), std::move(options));
+}
+
 void KernelEngine::prepare_fork() noexcept {
   // The kernel sees to the pages. What the child inherits of ours must be whole.
   if (detached()) return;
@@ -465,11 +491,14 @@ void KernelEngine::prepare_fork() noexcept {
   files_.mutex().lock();
   advice_.mutex().lock();
   arena_.mutex().lock();
+  peers_->prepare_fork();
   fork_prepared_ = true;
 }
 
 void KernelEngine::after_fork_in_parent() noexcept {
-  if (!detached()) unlock_after_fork();
+  if (detached()) return;
+  peers_->after_fork_in_parent();
+  unlock_after_fork();
 }
 
 void KernelEngine::unlock_after_fork() noexcept {
@@ -489,7 +518,10 @@ bool KernelEngine::detached() const noexcept {
 void KernelEngine::after_fork_in_child() noexcept {
   if (detached_.exchange(true)) return;
   // A raw fork prepared nothing, and nobody will ask for these again.
-  if (fork_prepared_) unlock_after_fork();
+  if (fork_prepared_) {
+    peers_->after_fork_in_child();
+    unlock_after_fork();
+  }
   // VRAM that the child's pages keep counts for whom they were; moving more is the parent's.
   if (reader_ != nullptr) reader_->abandon();
   (void)ring_.release();  // whose mapping the child need not have

@@ -16,6 +16,7 @@
 #include "runtime/src/engine/kernel/admission.h"
 #include "runtime/src/engine/kernel/advice_map.h"
 #include "runtime/src/engine/kernel/event_reader.h"
+#include "runtime/src/engine/kernel/kernel_peers.h"
 #include "runtime/src/engine/kernel/loaded_files.h"
 #include "runtime/src/engine/kernel/mover.h"
 #include "runtime/src/engine/kernel/view_window.h"
@@ -61,6 +62,8 @@ class KernelEngine final : public Engine {
   [[nodiscard]] Result<std::uint64_t> capacity() override;
   [[nodiscard]] Result<std::unique_ptr<Hold>> scratch(std::size_t bytes) override;
   [[nodiscard]] Result<int> view(const void* base, std::size_t bytes) override;
+  [[nodiscard]] Result<std::unique_ptr<PeerMapping>> map_peer(const void* base, std::size_t bytes,
+                                                              PeerOptions options) override;
   void prepare_fork() noexcept override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child() noexcept override;
@@ -95,6 +98,8 @@ class KernelEngine final : public Engine {
   std::unique_ptr<kernel::EventRing> ring_;  // null: the device has no events
   std::unique_ptr<kernel::KnownRanges> known_;
   std::unique_ptr<kernel::EventReader> reader_;
+  std::unique_ptr<kernel::KernelPeers> peer_home_;
+  std::shared_ptr<peer::Registry> peers_;
   std::mutex device_mutex_;  // making window and device; over a fork
   bool fork_prepared_ = false;  // under device_mutex_
   std::unique_ptr<kernel::ViewWindow> window_;

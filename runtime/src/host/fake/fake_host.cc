@@ -192,6 +192,7 @@ int FakeHost::poison(std::byte* address, std::size_t bytes) noexcept {
 int FakeHost::drop(std::byte* address, std::size_t bytes) noexcept {
   const std::lock_guard guard(mutex_);
   each_page(address, bytes, [&](std::byte* page) {
+    if ((flags(page) & kPinned) != 0) ++orphans_;
     std::memset(page, static_cast<int>(kGone), kPageBytes);
     flags(page) = static_cast<std::uint8_t>(flags(page) & kArmed);
   });

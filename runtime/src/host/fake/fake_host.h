@@ -32,6 +32,8 @@ class FakeHost final : public HostMemory {
   /// take_out, always.
   void fail_next(FakeStep step, int error, int count = 1);
   void pin(const void* address, std::size_t bytes, bool pinned);
+  /// Pages that were dropped while they were pinned: a device goes on writing to what nobody sees.
+  [[nodiscard]] std::size_t orphans() const noexcept { return orphans_.load(); }
 
   [[nodiscard]] const HostInfo& info() const noexcept override { return info_; }
   [[nodiscard]] Result<> attach(std::byte* base, std::size_t bytes, FaultSink* sink) override;
@@ -60,6 +62,9 @@ class FakeHost final : public HostMemory {
   [[nodiscard]] int scan_written(std::byte* address,
                                  std::span<std::uint8_t> written) noexcept override;
   [[nodiscard]] int unshare(std::byte* address, std::size_t bytes) noexcept override;
+  [[nodiscard]] int populate(std::byte* address, std::size_t bytes, bool write) noexcept override {
+    return touch(address, bytes, write);
+  }
   [[nodiscard]] Result<std::byte*> reserve_slots(std::size_t bytes, bool huge) override;
   void release_slots(std::byte* slots, std::size_t bytes) noexcept override;
   [[nodiscard]] int populate_slot(std::byte* slot, std::size_t bytes) noexcept override;
@@ -95,6 +100,7 @@ class FakeHost final : public HostMemory {
     int count = 0;
   };
   Script scripts_[7];
+  std::atomic<std::size_t> orphans_{0};
 };
 
 }  // namespace godwit

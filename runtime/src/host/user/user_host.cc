@@ -28,6 +28,9 @@
 #ifndef MADV_COLD
 #define MADV_COLD 20
 #endif
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#endif
 #ifndef MADV_POPULATE_WRITE
 #define MADV_POPULATE_WRITE 23
 #endif
@@ -153,6 +156,9 @@ class UserHost final : public HostMemory {
     // UFFDIO_MOVE looks at the huge page's first page. MADV_COLD splits huge pages mapped in part.
     const int error = advise(address, bytes, MADV_POPULATE_WRITE);
     return error != 0 ? error : advise(address, bytes, MADV_COLD);
+  }
+  [[nodiscard]] int populate(std::byte* address, std::size_t bytes, bool write) noexcept override {
+    return advise(address, bytes, write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ);
   }
   [[nodiscard]] Result<std::byte*> reserve_slots(std::size_t bytes, bool huge) override;
   void release_slots(std::byte* slots, std::size_t bytes) noexcept override {
