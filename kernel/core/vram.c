@@ -16,6 +16,7 @@
  */
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include "client.h"
 #include "device.h"
@@ -118,6 +119,21 @@ static bool vram_step(struct godwit_vram *vram, unsigned long frame, enum godwit
 	return true;
 }
 
+/* The same for frames that follow each other; as a rule all are in one state. */
+static void vram_step_all(struct godwit_vram *vram, unsigned long frame, unsigned int count,
+			  enum godwit_frame_event event)
+{
+	unsigned int i;
+
+	if (!memchr_inv(&vram->state[frame], vram->state[frame], count)) {
+		if (vram_step(vram, frame, event))
+			memset(&vram->state[frame], vram->state[frame], count);
+		return;
+	}
+	for (i = 0; i < count; i++)
+		vram_step(vram, frame + i, event);
+}
+
 /**
  * godwit_vram_take() - take frames that the caller has reserved.
  * @gdev: the device.
@@ -133,7 +149,6 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 {
 	struct godwit_vram *vram = &gdev->vram;
 	unsigned long frame = GODWIT_NO_FRAME;
-	unsigned int i;
 
 	spin_lock_irq(&vram->lock);
 	if (*count == GODWIT_BLOCK_FRAMES)
@@ -141,10 +156,8 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 	if (frame == GODWIT_NO_FRAME)
 		frame = godwit_frames_take_run(&vram->frames, GODWIT_NO_BLOCK, count);
 	if (frame != GODWIT_NO_FRAME) {
-		for (i = 0; i < *count; i++) {
-			vram_step(vram, frame + i, GODWIT_FRAME_TAKE);
-			vram->owner[frame + i] = client;
-		}
+		vram_step_all(vram, frame, *count, GODWIT_FRAME_TAKE);
+		memset_p((void **)&vram->owner[frame], client, *count);
 		godwit_frames_touch(&vram->frames, frame / GODWIT_BLOCK_FRAMES, ++vram->clock);
 	}
 	spin_unlock_irq(&vram->lock);
@@ -171,11 +184,9 @@ void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned i
 	unsigned int i;
 
 	spin_lock_irq(&vram->lock);
-	for (i = 0; i < count; i++) {
-		vram_step(vram, frame + i, event);
-		if (event == GODWIT_FRAME_BIND)
-			godwit_vram_set_hold_locked(vram, frame + i, GODWIT_HOLD_OBJECT);
-	}
+	vram_step_all(vram, frame, count, event);
+	for (i = 0; i < count && event == GODWIT_FRAME_BIND; i++)
+		godwit_vram_set_hold_locked(vram, frame + i, GODWIT_HOLD_OBJECT);
 	spin_unlock_irq(&vram->lock);
 }
 
@@ -200,15 +211,15 @@ static bool vram_may_leave(const struct godwit_vram *vram, unsigned long frame, 
 unsigned int godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count,
 			       bool whole, bool held)
 {
-	unsigned int may = 0, i;
+	unsigned int may = 0;
 
 	spin_lock_irq(&vram->lock);
 	while (may < count && vram_may_leave(vram, frame + may, held))
 		may++;
 	if (whole && may < count)
 		may = 0;
-	for (i = 0; i < may; i++)
-		vram_step(vram, frame + i, GODWIT_FRAME_LEAVE);
+	if (may)
+		vram_step_all(vram, frame, may, GODWIT_FRAME_LEAVE);
 	spin_unlock_irq(&vram->lock);
 	return may;
 }
