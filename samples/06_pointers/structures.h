@@ -28,8 +28,8 @@ struct World {
   Table table;
 };
 
-constexpr std::uint32_t kNodes = 3'000;
-constexpr std::uint32_t kKeys = 3'000;
+constexpr std::uint32_t kNodes = 500;
+constexpr std::uint32_t kKeys = 2'000;
 constexpr std::size_t kRows = 100;
 constexpr std::size_t kLongRow = 40'000;  // which malloc maps by itself
 
