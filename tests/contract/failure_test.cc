@@ -16,7 +16,7 @@ constexpr std::size_t kBytes = std::size_t{4} << 20;
 constexpr std::size_t kPages = kBytes / kPageBytes;
 
 TEST_P(Failure, APinnedPageStaysAndTheRestMoves) {
-  if (!fake()) GTEST_SKIP() << "pins of the user engine are tested in os/";
+  if (!fake()) GTEST_SKIP() << "pins are tested in os/, those of the kernel engine in engine_test";
   if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
   std::byte* base = region(kBytes);
   fill(base, kBytes, 1);
@@ -31,7 +31,7 @@ TEST_P(Failure, APinnedPageStaysAndTheRestMoves) {
 }
 
 TEST_P(Failure, ADeviceReadsACopyOfAPinnedPageAndMayNotWriteIt) {
-  if (!fake()) GTEST_SKIP() << "pins of the user engine are tested in os/";
+  if (!fake()) GTEST_SKIP() << "pins are tested in os/, those of the kernel engine in engine_test";
   if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
   std::byte* base = region(kBytes);
   fill(base, kBytes, 2);

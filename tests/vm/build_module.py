@@ -9,7 +9,6 @@ ROOT is of make_root.sh; KERNEL is "stock", or a folder of make_kernel.sh. SOURC
 commands that put the modules into the guest's kernel, after those that they depend on, and take them out again.
 """
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -29,8 +28,11 @@ def is_source(path):
     return path.suffix not in BUILT and not path.name.endswith(".mod.c") and not path.name.startswith(".")
 
 
-def copy_sources(source, to):
-    """Copies what changed, removes what is gone. Times are the copies' own, so that make sees each change."""
+def copy_sources(source, to, changed=None):
+    """Copies what changed, removes what is gone. Times are the copies' own, so that make sees each change.
+
+    changed: {path in the source: bytes that the copy has in place of its own}.
+    """
     wanted = set()
     # Of build_driver().
     others = to / DRIVERS
@@ -39,9 +41,10 @@ def copy_sources(source, to):
         if path.is_file() and is_source(path):
             wanted.add(relative)
             copy = to / relative
-            if not copy.is_file() or copy.read_bytes() != path.read_bytes():
+            content = (changed or {}).get(relative) or path.read_bytes()
+            if not copy.is_file() or copy.read_bytes() != content:
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(path, copy)
+                copy.write_bytes(content)
     for path in list(to.rglob("*")):
         if others in path.parents:
             continue

@@ -22,6 +22,7 @@ def godwit_guest_test(
         kernel = "stock",
         pci = False,
         reload = False,
+        other_versions = False,
         memory = "4G",
         program_timeout_s = 120,
         data = [],
@@ -42,6 +43,8 @@ def godwit_guest_test(
       kernel: stock or debug. Tests on the debug kernel are manual.
       pci: with the devices of topology.py; "16M,16M" gives the sizes of its cards.
       reload: load the modules afresh for each program.
+      other_versions: the programs find builds of the modules with other versions of the interface, in the folders
+        modules/newer_minor and modules/newer_major, each with a file `version`.
       memory: of the VM.
       program_timeout_s: for one program.
       data: files that the programs read, at their paths below the working folder.
@@ -51,6 +54,7 @@ def godwit_guest_test(
     arguments = ["--kernel=" + kernel, "--memory=" + memory, "--timeout=%d" % program_timeout_s]
     arguments += ["--pci"] if pci == True else ["--pci=" + pci] if pci else []
     arguments += ["--reload"] if reload else []
+    arguments += ["--other-versions"] if other_versions else []
     arguments += ["--module=" + module] if module else []
     arguments += ["--driver=" + driver for driver in drivers]
     arguments += ["--param=%s=%s" % (key, value) for key, value in parameters.items()]

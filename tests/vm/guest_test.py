@@ -10,7 +10,9 @@ ended: each such program is a failure that says VM LOST, and so is the last line
 """
 
 import argparse
+import hashlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,6 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
+import build_module  # noqa: E402
 import vm  # noqa: E402
 from build_module import BuildError  # noqa: E402
 from kernel_log import BOOT, LEAKS, MODULES, leak_summary  # noqa: E402
@@ -150,6 +153,24 @@ def run_all(machine, programs, options, report, logs):
         boot += 1
 
 
+def other_versions(cache, root, kernel, source, folder):
+    """Builds of the same modules whose interface has other versions, each in a folder of that name."""
+    header = Path("include/uapi/drm/godwit_drm.h")
+    text = (source / header).read_text()
+    major, minor = (int(re.search(rf"^#define GODWIT_UAPI_{part}\s+(\d+)$", text, re.M)[1]) for part in ("MAJOR", "MINOR"))
+    for name, numbers in (("newer_minor", (major, minor + 1)), ("newer_major", (major + 1, 0))):
+        changed = text
+        for part, number in zip(("MAJOR", "MINOR"), numbers):
+            changed = re.sub(rf"^(#define GODWIT_UAPI_{part}\s+)\d+$", rf"\g<1>{number}", changed, flags=re.M)
+        sources = cache / f"module-sources-{hashlib.sha256(f'{source} {name}'.encode()).hexdigest()[:16]}"
+        build_module.copy_sources(source, sources, {header: changed.encode()})
+        built = vm.build(cache, root, kernel, sources)
+        (folder / name).mkdir(parents=True)
+        (folder / name / "version").write_text(f"{numbers[0]}.{numbers[1]}\n")
+        for module in built.glob("*.ko"):
+            shutil.copy(module, folder / name)
+
+
 def filters():
     """`bazel test --test_filter`: GoogleTest reads it by itself."""
     return {name: os.environ[name] for name in ("TESTBRIDGE_TEST_ONLY",) if name in os.environ}
@@ -174,6 +195,7 @@ def parse():
     parser.add_argument("--driver", action="append", default=[], help="folder of a driver that needs them, as --module")
     parser.add_argument("--param", action="append", default=[])
     parser.add_argument("--reload", action="store_true")
+    parser.add_argument("--other-versions", action="store_true", help="modules of other versions at modules/NAME for the programs")
     parser.add_argument("--data", action="append", default=[])
     parser.add_argument("programs", nargs="+")
     return parser.parse_args()
@@ -196,6 +218,8 @@ def main():
         with tempfile.TemporaryDirectory(prefix="godwit-programs.") as folder:
             data = [path for paths in options.data for path in paths.split()]
             programs = stage(options.programs, data, Path(folder))
+            if options.other_versions:
+                other_versions(Path(cache), root, kernel, HERE.parent.parent / options.module, Path(folder) / "modules")
             machine = Machine(root, kernel, options.memory, topology=topology, modules=modules, parameters=parameters,
                               shares={"programs": (folder, "/programs", "cache=loose,ro")})
             # Bazel keeps this folder beside test.log.

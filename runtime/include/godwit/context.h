@@ -13,6 +13,7 @@
 #include "godwit/peer.h"
 #include "godwit/result.h"
 #include "godwit/statistics.h"
+#include "godwit/walk.h"
 
 namespace godwit {
 
@@ -87,6 +88,10 @@ class Context {
   /// kernel engine no generation word: there are 512).
   [[nodiscard]] Result<std::unique_ptr<PeerMapping>> map_peer(const void* base, std::size_t bytes,
                                                               PeerOptions options = {});
+  /// Follows pointers on the device, and returns when that has ended. Errors: kInvalidArgument,
+  /// kUnsupported (at the resident level commands do not write), kOutOfMemory (more memory than VRAM),
+  /// kUnavailable, kDeviceLost.
+  [[nodiscard]] Result<WalkResult> walk(const WalkRequest& request);
   /// Up to date at the moment of the call; with the kernel engine the counters are fetched for it.
   [[nodiscard]] const Statistics& statistics() const;
 

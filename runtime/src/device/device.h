@@ -11,6 +11,7 @@
 //    -EOPNOTSUPP for a command that this device cannot do.
 #pragma once
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -22,6 +23,7 @@
 
 #include "godwit/result.h"
 #include "godwit/units.h"
+#include "godwit/walk.h"
 
 namespace godwit {
 
@@ -98,28 +100,39 @@ struct GemmCommand {
   std::uint64_t ldc = 0;
 };
 
-/// What became of a walk.
-struct WalkResult {
-  std::uint64_t nodes = 0;    // that were visited
-  std::uint64_t sum = 0;      // of their values as the walk left them, modulo 2^64
-  std::uint64_t stopped = 0;  // the pointer that was not followed; 0: the list's end
+/// A place that pointers of the program lead to: the first byte of `span`, all of whose chunks have
+/// frames, is at address `base` for the program. That is the translation of a pointer; on a device that
+/// has the memory where the program has it, it leaves the pointer as it is.
+struct WalkMemory {
+  DeviceSpan span;
+  std::uint64_t base = 0;  // as far from a multiple of 8 as span.offset is
 };
 
-/// Follows a linked list that a program built, by its own pointers, in one thread of the device, and adds
-/// `add` to the 64-bit value of each node. Nodes lie in `memory`, all of whose chunks have frames, and
-/// whose first byte the program has at address `base`: pointers are translated by that. The walk ends
-/// at a null pointer, at one that is no multiple of 8 or whose node does not lie in `memory`, or after
-/// `limit` nodes.
+/// The walk of a WalkRequest (godwit/walk.h, which says what each member means), in one thread of the
+/// device or, of rows, in many. `memory` and what it refers to are the caller's until the ticket
+/// completes.
 struct WalkCommand {
-  DeviceSpan memory;
-  std::uint64_t base = 0;    // as far from a multiple of 8 as memory.offset is
-  std::uint64_t head = 0;    // a pointer of the program
-  std::uint32_t next = 0;    // where a node has its pointer to the next one: bytes, a multiple of 8
-  std::uint32_t value = 8;   // where it has its value, likewise
-  std::uint32_t limit = 0;
+  using Shape = WalkShape;
+  static constexpr std::size_t kMostMemories = 8;
+  static constexpr std::size_t kMostPending = 64;
+  static constexpr std::uint32_t kMostNodes = 1U << 20;
+  static constexpr std::uint32_t kMostRows = 1U << 16;
+  static constexpr std::uint32_t kMostRowValues = 1U << 20;
+
+  std::span<const WalkMemory> memory;  // 1 to kMostMemories
+  Shape shape = Shape::kList;
+  bool turn = false;
+  std::uint64_t head = 0;  // a pointer of the program
+  std::array<std::uint32_t, 2> links{};
+  std::uint32_t value = 8;
+  std::uint32_t stride = 24;
+  std::uint32_t limit = 0;  // kMostNodes or kMostRows at most
   std::uint32_t add = 0;
   WalkResult* result = nullptr;  // written before the ticket completes
 };
+
+/// What every device refuses, whatever its memory: 0 or -EINVAL.
+[[nodiscard]] int check_walk(const WalkCommand& command) noexcept;
 
 using Command = std::variant<FillCommand, AddCommand, SumCommand, GemmCommand, WalkCommand>;
 

@@ -47,6 +47,16 @@ class FaultStreams {
     return {};
   }
 
+  /// Pages [address, address + bytes) went to VRAM by accesses of the device. A walk whose pages the device
+  /// takes back as they are brought is left to its faults: bringing more would only be pulling.
+  void taken(std::uintptr_t address, std::size_t bytes) {
+    for (Stream& stream : streams_) {
+      if (stream.ahead != 0 && address < stream.next && stream.next - stream.ahead < address + bytes) {
+        stream = {};
+      }
+    }
+  }
+
  private:
   struct Stream {
     std::uintptr_t next = 0;  // the address that would go on with it; 0: free

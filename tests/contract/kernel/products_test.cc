@@ -1,19 +1,15 @@
 // SPDX-License-Identifier: MIT
-// Products and lists of memory that plain malloc gave, in the VM: by the soft device, and by a Vulkan driver
+// Products of memory that plain malloc gave, in the VM: by the soft device, and by a Vulkan driver
 // that imports the module's views.
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <string>
 #include <vector>
 
 #include "godwit/context.h"
 #include "runtime/src/blas/gemm.h"
-#include "runtime/src/device/device.h"
-#include "runtime/src/engine/engine.h"
 #include "runtime/src/stats/telemetry.h"
 
 namespace godwit {
@@ -73,65 +69,6 @@ TEST_P(Products, OfPlainMallocMemoryAreMadeInPlace) { multiply(GetParam(), 300, 
 TEST_P(Products, LargerThanVramAreMadeInTiles) { multiply(GetParam(), 1000, false); }
 
 INSTANTIATE_TEST_SUITE_P(Devices, Products, ::testing::Values("soft", "vulkan"),
-                         [](const auto& each) { return std::string(each.param); });
-
-struct Node {
-  std::uint64_t value;
-  Node* next;
-};
-
-class Pointers : public ::testing::TestWithParam<const char*> {};
-
-/// A list in plain malloc memory, followed by a command of the device: on soft by its threads, on Vulkan
-/// by a shader, which translates pointers to where the driver has mapped the view.
-TEST_P(Pointers, OfAListOnTheHeapAreFollowedAndItsValuesChanged) {
-  constexpr std::size_t kNodes = 5000;
-  ContextOptions options;
-  options.engine = "kernel";
-  options.device = GetParam();
-  auto context = Context::create(options);
-  ASSERT_TRUE(context) << context.error().to_string();
-  auto* pool = static_cast<Node*>(std::malloc(kNodes * 3 * sizeof(Node)));
-  Node* head = nullptr;
-  std::uint64_t sum = 0;
-  for (std::size_t i = 0; i < kNodes; ++i) {
-    Node* node = pool + (i * 7 % kNodes) * 3;  // here and there
-    *node = {i, head};
-    head = node;
-    sum += i;
-  }
-  Engine& engine = (*context)->engine();
-  auto device = engine.device();
-  ASSERT_TRUE(device) << device.error().to_string();
-  const Operand memory{
-      .base = pool, .bytes = kNodes * 3 * sizeof(Node), .access = Access::kReadWrite};
-  for (std::uint64_t round = 1; round <= 3; ++round) {
-    auto hold = engine.acquire({&memory, 1});
-    ASSERT_TRUE(hold) << hold.error().to_string();
-    WalkResult result;
-    Ticket ticket = 0;
-    ASSERT_EQ((*device)->submit(
-                  WalkCommand{.memory = (*hold)->span(0),
-                              .base = reinterpret_cast<std::uintptr_t>(pool),
-                              .head = reinterpret_cast<std::uintptr_t>(head),
-                              .next = offsetof(Node, next),
-                              .value = offsetof(Node, value),
-                              .limit = 2 * kNodes,
-                              .add = 1,
-                              .result = &result},
-                  &ticket),
-              0);
-    ASSERT_EQ((*device)->wait(ticket, std::chrono::seconds(60)), 0);
-    EXPECT_EQ(result.nodes, kNodes);
-    EXPECT_EQ(result.sum, sum + round * kNodes);
-    std::uint64_t seen = 0;
-    for (const Node* node = head; node != nullptr; node = node->next) seen += node->value;
-    EXPECT_EQ(seen, sum + round * kNodes) << "the same sum from the CPU";
-  }
-  std::free(pool);
-}
-
-INSTANTIATE_TEST_SUITE_P(Devices, Pointers, ::testing::Values("soft", "vulkan"),
                          [](const auto& each) { return std::string(each.param); });
 
 }  // namespace

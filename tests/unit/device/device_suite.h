@@ -9,6 +9,7 @@
 
 #include "tests/unit/device/device_fixture.h"
 #include "tests/unit/device/device_gemm_suite.h"
+#include "tests/unit/device/device_walk_suite.h"
 
 namespace godwit {
 
@@ -171,102 +172,6 @@ TEST_P(DeviceTest, SumAddsWordsOfScatteredFrames) {
     ASSERT_EQ(run(SumCommand{{table, offset, size}, &sum}), 0);
     EXPECT_EQ(sum, expected) << size;
   }
-}
-
-/// A list in `bytes` of memory that a program has at `base`: its nodes {value, next} stand every
-/// `stride` bytes, and each points to the one before it. Returns the pointer to the first.
-inline std::uint64_t make_list(std::vector<std::byte>& bytes, std::uint64_t base,
-                               std::uint64_t stride, std::uint64_t nodes) {
-  std::uint64_t head = 0;
-  for (std::uint64_t i = 0; i < nodes; ++i) {
-    const std::uint64_t node[2] = {i * i, head};
-    std::memcpy(bytes.data() + i * stride, node, sizeof node);
-    head = base + i * stride;
-  }
-  return head;
-}
-
-TEST_P(DeviceTest, WalksFollowTheProgramsPointersAcrossFrames) {
-  constexpr std::uint64_t kBase = 0x7f12'3456'7008;
-  constexpr std::uint64_t kNodes = 3000;
-  const std::vector<std::uint64_t> table = take_frames(9);
-  std::vector<std::byte> bytes(8 * kChunkBytes);
-  const std::uint64_t head = make_list(bytes, kBase, 168, kNodes);
-  // The memory begins 8 bytes behind the start of a frame, as it does for the program.
-  std::vector<std::byte> placed(table.size() * kChunkBytes);
-  std::memcpy(placed.data() + 8, bytes.data(), bytes.size());
-  transfer(Direction::kToDevice, table, placed);
-  std::uint64_t expected = 0;
-  for (std::uint64_t i = 0; i < kNodes; ++i) expected += i * i + 3;
-  WalkResult result;
-  WalkCommand walk{.memory = {table, 8, bytes.size()},
-                   .base = kBase,
-                   .head = head,
-                   .next = 8,
-                   .value = 0,
-                   .limit = 10'000,
-                   .add = 3,
-                   .result = &result};
-  ASSERT_EQ(run(walk), 0);
-  EXPECT_EQ(result.nodes, kNodes);
-  EXPECT_EQ(result.sum, expected);
-  EXPECT_EQ(result.stopped, 0U);
-  walk.limit = 10;
-  walk.add = 0;
-  ASSERT_EQ(run(walk), 0);
-  EXPECT_EQ(result.nodes, 10U);
-  EXPECT_EQ(result.stopped, kBase + (kNodes - 11) * 168) << "the next one, which was not visited";
-}
-
-TEST_P(DeviceTest, WalksStopAtPointersThatLeadOut) {
-  constexpr std::uint64_t kBase = 0x10'0000;
-  const std::vector<std::uint64_t> table = take_frames(1);
-  for (const std::uint64_t wild :
-       {std::uint64_t{8}, kBase + 1024 * 16 + 4, kBase + kChunkBytes, kBase + kChunkBytes - 8,
-        ~std::uint64_t{7}}) {
-    std::vector<std::byte> bytes(kChunkBytes);
-    const std::uint64_t head = make_list(bytes, kBase, 16, 5);
-    std::memcpy(bytes.data() + 8, &wild, sizeof wild);  // of the last node
-    transfer(Direction::kToDevice, table, bytes);
-    WalkResult result;
-    ASSERT_EQ(run(WalkCommand{.memory = {table, 0, kChunkBytes},
-                              .base = kBase,
-                              .head = head,
-                              .next = 8,
-                              .value = 0,
-                              .limit = 100,
-                              .add = 0,
-                              .result = &result}),
-              0);
-    EXPECT_EQ(result.nodes, 5U);
-    EXPECT_EQ(result.stopped, wild);
-  }
-}
-
-TEST_P(DeviceTest, WrongWalksAreRefused) {
-  const std::vector<std::uint64_t> table = take_frames(1);
-  WalkResult result;
-  const WalkCommand good{.memory = {table, 0, kChunkBytes},
-                         .base = 0x10000,
-                         .head = 0,
-                         .next = 8,
-                         .value = 0,
-                         .limit = 1,
-                         .add = 0,
-                         .result = &result};
-  EXPECT_EQ(run(good), 0);
-  WalkCommand bad = good;
-  bad.result = nullptr;
-  EXPECT_EQ(run(bad), -EINVAL);
-  bad = good;
-  bad.next = 4;
-  EXPECT_EQ(run(bad), -EINVAL);
-  bad = good;
-  bad.base = 0x10004;
-  EXPECT_EQ(run(bad), -EINVAL);
-  bad = good;
-  bad.memory.bytes = 2 * kChunkBytes;
-  EXPECT_EQ(run(bad), -EINVAL);
 }
 
 TEST_P(DeviceTest, CommandsRunInOrderOfSubmission) {

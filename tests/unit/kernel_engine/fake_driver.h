@@ -49,7 +49,8 @@ class FakeDriver final : public Driver {
     in_vram[page] = to_vram;
   }
   /// Stores an event, or loses it where the ring is full.
-  void post(std::uint16_t cause, std::uintptr_t addr, std::size_t bytes) {
+  void post(std::uint16_t cause, std::uintptr_t addr, std::size_t bytes,
+            std::uint8_t to = GODWIT_PLACE_SYSTEM) {
     drm_godwit_ring& ring = header();
     ++sequence_;
     if (ring.head - ring.tail == kCapacity) {
@@ -65,7 +66,7 @@ class FakeDriver final : public Driver {
     event.pages = static_cast<std::uint32_t>(bytes / kPageBytes);
     event.type = GODWIT_EVENT_MIGRATE;
     event.cause = cause;
-    event.to = GODWIT_PLACE_SYSTEM;
+    event.to = to;
     ++ring.head;
   }
 

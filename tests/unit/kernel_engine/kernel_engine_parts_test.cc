@@ -188,6 +188,31 @@ TEST_F(Known, AWalkOfTheCpuIsBroughtAheadOfIt) {
   EXPECT_TRUE(driver_.in_vram[kAddr + 7 * kChunkBytes]);
 }
 
+TEST_F(Known, AWalkWhosePagesTheDeviceTakesBackIsLeftAlone) {
+  auto telemetry = std::move(*Telemetry::create("", 64));
+  Account account(driver_, *telemetry);
+  EventReader reader({driver_, *ring_, *known_, account, *telemetry});
+  all_to_vram(kAddr, 16 * kChunkBytes);
+  const auto cpu_faults = [&](std::uintptr_t first, std::uintptr_t behind) {
+    for (std::uintptr_t chunk = first; chunk < behind; ++chunk) {
+      driver_.post(GODWIT_CAUSE_CPU_FAULT, kAddr + chunk * kChunkBytes, kChunkBytes);
+    }
+    reader.drain();
+  };
+  cpu_faults(0, 3);
+  ASSERT_FALSE(driver_.in_vram[kAddr + 3 * kChunkBytes]);
+  // Elsewhere: the walk is not disturbed.
+  driver_.post(GODWIT_CAUSE_VIEW, kAddr + 12 * kChunkBytes, kChunkBytes, GODWIT_PLACE_VRAM);
+  cpu_faults(4, 5);
+  ASSERT_FALSE(driver_.in_vram[kAddr + 5 * kChunkBytes]);
+  // In what was brought ahead: it ends, and the next fault is a first one.
+  driver_.post(GODWIT_CAUSE_VIEW, kAddr + 6 * kChunkBytes, kPageBytes, GODWIT_PLACE_VRAM);
+  cpu_faults(7, 8);
+  EXPECT_TRUE(driver_.in_vram[kAddr + 8 * kChunkBytes]);
+  cpu_faults(8, 10);
+  EXPECT_FALSE(driver_.in_vram[kAddr + 10 * kChunkBytes]) << "a walk that goes on is seen again";
+}
+
 TEST(AccountOfTheKernel, WhatNobodyAskedForWasFaults) {
   FakeDriver driver;
   auto telemetry = std::move(*Telemetry::create("", 64));

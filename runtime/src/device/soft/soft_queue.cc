@@ -58,7 +58,7 @@ int SoftQueue::check(const Command& command) const noexcept {
             return sum.sum == nullptr ? -EINVAL : check_words(sum.source, vram_bytes_);
           },
           [&](const GemmCommand& gemm) { return check_gemm(gemm, vram_bytes_); },
-          [&](const WalkCommand& walk) { return check_walk(walk, vram_bytes_); },
+          [&](const WalkCommand& walk) { return check_soft_walk(walk, vram_bytes_); },
       },
       command);
 }

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <new>
 
+#include "runtime/src/device/vulkan/vulkan_walk.h"
+
 namespace godwit::vulkan {
 
 Result<std::unique_ptr<Commands>> Commands::create(Gpu& gpu, Vram& vram, Timeline& timeline,
@@ -54,8 +56,7 @@ void Commands::reap_locked() noexcept {
     Submission& submission = *oldest.submission;
     if (submission.sum != nullptr) {
       std::uint64_t sum = 0;
-      const std::byte* at =
-          partials_.data() + submission.index * kPartials * sizeof(std::uint64_t);
+      const std::byte* at = partials_of(submission);
       for (std::uint32_t i = 0; i < submission.partial_count; ++i, at += sizeof sum) {
         std::uint64_t partial = 0;
         std::memcpy(&partial, at, sizeof partial);
@@ -65,9 +66,7 @@ void Commands::reap_locked() noexcept {
       submission.sum = nullptr;
     }
     if (submission.walk != nullptr) {
-      std::memcpy(submission.walk,
-                  partials_.data() + submission.index * kPartials * sizeof(std::uint64_t),
-                  sizeof(WalkResult));
+      *submission.walk = walk_result(partials_of(submission), submission.rows);
       submission.walk = nullptr;
     }
     free_.push_back(&submission);  // within its capacity
@@ -119,7 +118,10 @@ int Commands::submit(const Command& command, Ticket* ticket) noexcept {
         // Also where a part was submitted before an error: that part must complete first.
         pending.ticket = tickets_.next(TicketKind::kCommand);
         pending.submission = submission;
-        if (error != 0) submission->sum = nullptr;
+        if (error != 0) {
+          submission->sum = nullptr;
+          submission->walk = nullptr;
+        }
         if (error == 0 && ticket != nullptr) *ticket = pending.ticket;
         return error;
       }

@@ -53,7 +53,8 @@ class Commands {
     std::size_t index = 0;            // of the partial sums
     std::uint32_t partial_count = 0;  // SumCommand: to be added up
     std::uint64_t* sum = nullptr;
-    WalkResult* walk = nullptr;       // WalkCommand: the first partial sums are it
+    WalkResult* walk = nullptr;       // WalkCommand: the state of the walk is where sums would be
+    bool rows = false;                // it is one partial result a workgroup
   };
   struct Pending {
     Ticket ticket = 0;
@@ -73,9 +74,23 @@ class Commands {
   [[nodiscard]] int record_words(WordOperation operation, const DeviceSpan& span,
                                  std::uint32_t value, Submission& submission);
   [[nodiscard]] int record_walk(const WalkCommand& command, Submission& submission);
+  [[nodiscard]] int record_nodes(const WalkCommand& command, Submission& submission);
+  [[nodiscard]] int record_rows(const WalkCommand& command, Submission& submission);
   [[nodiscard]] int record_gemm(const GemmCommand& command, const GemmExtents& extents,
                                 Submission& submission);
   [[nodiscard]] int begin(Submission& submission, VkCommandBuffer* commands);
+  /// The walk's memories as shaders/memory.glsl has them, at the beginning of the tables.
+  [[nodiscard]] int place_memories(const WalkCommand& command, Submission& submission);
+  /// Where a submission has its partial sums, or the state of its walk.
+  [[nodiscard]] std::byte* partials_of(const Submission& submission) noexcept {
+    return partials_.data() + submission.index * kPartials * sizeof(std::uint64_t);
+  }
+  [[nodiscard]] VkDeviceAddress partials_address(const Submission& submission) const noexcept {
+    return partials_.address() + submission.index * kPartials * sizeof(std::uint64_t);
+  }
+  /// Of the table of the first `bytes` bytes of a span.
+  [[nodiscard]] static std::uint64_t table_bytes(const DeviceSpan& span,
+                                                 std::uint64_t bytes) noexcept;
   /// Room for tables of `bytes` bytes.
   [[nodiscard]] int reserve(Submission& submission, std::uint64_t bytes) noexcept;
   /// Translates the first `bytes` bytes of `span`; a table goes to `at` of the tables, which moves.

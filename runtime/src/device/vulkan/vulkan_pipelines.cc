@@ -9,6 +9,7 @@
 #include "runtime/src/device/vulkan/gemm_cpu_float.h"
 #include "runtime/src/device/vulkan/gemm_double.h"
 #include "runtime/src/device/vulkan/gemm_float.h"
+#include "runtime/src/device/vulkan/rows.h"
 #include "runtime/src/device/vulkan/walk.h"
 #include "runtime/src/device/vulkan/words_add.h"
 #include "runtime/src/device/vulkan/words_fill.h"
@@ -63,8 +64,10 @@ Pipelines::~Pipelines() {
       gpu_.vk.vkDestroyPipeline(gpu_.handle(), entry.pipeline, nullptr);
     }
   }
-  if (walk_.pipeline != VK_NULL_HANDLE) {
-    gpu_.vk.vkDestroyPipeline(gpu_.handle(), walk_.pipeline, nullptr);
+  for (const Entry& entry : walks_) {
+    if (entry.pipeline != VK_NULL_HANDLE) {
+      gpu_.vk.vkDestroyPipeline(gpu_.handle(), entry.pipeline, nullptr);
+    }
   }
   if (layout_ != VK_NULL_HANDLE) {
     gpu_.vk.vkDestroyPipelineLayout(gpu_.handle(), layout_, nullptr);
@@ -79,8 +82,9 @@ int Pipelines::words(WordOperation operation, VkPipeline* pipeline) noexcept {
   return get(entries_[index], kCode[index], {}, pipeline);
 }
 
-int Pipelines::walk(VkPipeline* pipeline) noexcept {
-  return get(walk_, spirv::kWalk, {}, pipeline);
+int Pipelines::walk(bool rows, VkPipeline* pipeline) noexcept {
+  return rows ? get(walks_[1], spirv::kRows, {}, pipeline)
+              : get(walks_[0], spirv::kWalk, {}, pipeline);
 }
 
 int Pipelines::gemm(ScalarType type, Transpose transa, Transpose transb,

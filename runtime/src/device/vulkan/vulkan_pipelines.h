@@ -34,7 +34,8 @@ class Pipelines {
   [[nodiscard]] VkPipelineLayout layout() const { return layout_; }
   /// 0 or an errno. Compiling takes up to a second on a device that is a CPU.
   [[nodiscard]] int words(WordOperation operation, VkPipeline* pipeline) noexcept;
-  [[nodiscard]] int walk(VkPipeline* pipeline) noexcept;
+  /// shaders/walk.comp, or shaders/rows.comp.
+  [[nodiscard]] int walk(bool rows, VkPipeline* pipeline) noexcept;
   [[nodiscard]] int gemm(ScalarType type, Transpose transa, Transpose transb,
                          VkPipeline* pipeline) noexcept;
   [[nodiscard]] Tile tile(ScalarType type) const;
@@ -54,7 +55,7 @@ class Pipelines {
   Gpu& gpu_;
   VkPipelineLayout layout_ = VK_NULL_HANDLE;
   std::array<Entry, kWords + 4 * kTransposes> entries_;
-  Entry walk_;
+  std::array<Entry, 2> walks_;
 };
 
 }  // namespace godwit::vulkan

@@ -20,30 +20,16 @@ struct WordsPush {
 };
 static_assert(sizeof(WordsPush) <= Pipelines::kPushBytes);
 
-// Push constants of shaders/walk.comp.
-struct WalkPush {
-  ShaderSpan memory;
-  std::uint64_t base = 0;
-  std::uint64_t bytes = 0;
-  std::uint64_t head = 0;
-  std::uint64_t answer = 0;
-  std::uint32_t next = 0;
-  std::uint32_t value = 0;
-  std::uint32_t limit = 0;
-  std::uint32_t add = 0;
-};
-static_assert(sizeof(WalkPush) <= Pipelines::kPushBytes);
-
 constexpr std::uint64_t kThreads = 256;  // of a workgroup of shaders/words.comp
 constexpr std::uint64_t kMinTables = 4096;
 
-std::uint64_t table_bytes(const DeviceSpan& span, std::uint64_t bytes) {
+}  // namespace
+
+std::uint64_t Commands::table_bytes(const DeviceSpan& span, std::uint64_t bytes) noexcept {
   return bytes == 0 ? 0
                     : align_up(span.offset + bytes, kChunkBytes) / kChunkBytes *
                           sizeof(std::uint64_t);
 }
-
-}  // namespace
 
 int Commands::begin(Submission& submission, VkCommandBuffer* commands) {
   if (submission.used == submission.commands.size()) {
@@ -158,8 +144,7 @@ int Commands::record_words(WordOperation operation, const DeviceSpan& span, std:
                 gpu_.physical().properties.limits.maxComputeWorkGroupCount[0], 65535);
   const auto groups = static_cast<std::uint32_t>(std::min(wanted, most));
   if (operation == WordOperation::kSum) {
-    push.partials =
-        partials_.address() + submission.index * kPartials * sizeof(std::uint64_t);
+    push.partials = partials_address(submission);
     submission.partial_count = groups;
   }
   if (groups > 0) {
@@ -168,38 +153,6 @@ int Commands::record_words(WordOperation operation, const DeviceSpan& span, std:
                                sizeof push, &push);
     gpu_.vk.vkCmdDispatch(commands, groups, 1, 1);
   }
-  return end_commands(gpu_, commands);
-}
-
-int Commands::record_walk(const WalkCommand& command, Submission& submission) {
-  const DeviceSpan& span = command.memory;
-  if (command.result == nullptr || command.next % 8 != 0 || command.value % 8 != 0 ||
-      command.base % 8 != span.offset % 8) {
-    return -EINVAL;
-  }
-  int error = check_span(span, span.bytes, 1);
-  if (error == 0) error = reserve(submission, table_bytes(span, span.bytes));
-  std::uint64_t at = 0;
-  WalkPush push;
-  if (error == 0) error = translate(span, span.bytes, submission, &at, &push.memory);
-  VkPipeline pipeline = VK_NULL_HANDLE;
-  if (error == 0) error = pipelines_->walk(&pipeline);
-  VkCommandBuffer commands = VK_NULL_HANDLE;
-  if (error == 0) error = begin(submission, &commands);
-  if (error != 0) return error;
-  push.base = command.base;
-  push.bytes = span.bytes;
-  push.head = command.head;
-  push.answer = partials_.address() + submission.index * kPartials * sizeof(std::uint64_t);
-  push.next = command.next;
-  push.value = command.value;
-  push.limit = command.limit;
-  push.add = command.add;
-  submission.walk = command.result;
-  gpu_.vk.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
-  gpu_.vk.vkCmdPushConstants(commands, pipelines_->layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0,
-                             sizeof push, &push);
-  gpu_.vk.vkCmdDispatch(commands, 1, 1, 1);
   return end_commands(gpu_, commands);
 }
 

@@ -105,9 +105,9 @@ void EventReader::tell(const drm_godwit_event& event) noexcept {
     parts_.telemetry.record(kind, cause, event.time_ns, event.addr,
                             std::uint64_t{event.pages} * 4096, to_device);
   }
-  if (event.type == GODWIT_EVENT_MIGRATE && cause == Cause::kCpuFault) {
-    bring_ahead(streams_.served(event.addr, event.length));
-  }
+  if (event.type != GODWIT_EVENT_MIGRATE) return;
+  if (cause == Cause::kCpuFault) bring_ahead(streams_.served(event.addr, event.length));
+  if (cause == Cause::kDeviceAccess && to_device) streams_.taken(event.addr, event.length);
 }
 
 void EventReader::bring_ahead(AheadRange range) noexcept {

@@ -5,7 +5,7 @@ set -uo pipefail
 cd "$(dirname "$(realpath "$0")")/../.." || exit 1
 sample=samples/06_pointers
 status=0
-timeout -k 5 120 "$sample/pointers" >/tmp/out || status=$?
+timeout -k 5 240 "$sample/pointers" >/tmp/out || status=$?
 sed 's/^/| /' /tmp/out
 if ((status == 0)) && diff "$sample/expected.txt" /tmp/out; then echo "PASS pointers"; else
   echo "FAIL pointers: exit status $status, or not the expected output"
