@@ -331,7 +331,7 @@ TEST_P(PeerTest, AMoveWaitsForEnd) {
     moved = true;
   });
   // It says that it waits; only then the transfer ends.
-  while (nic.wanted == 0) std::this_thread::yield();
+  while (nic.wanted == 0 && !moved) std::this_thread::yield();
   EXPECT_FALSE(moved);
   EXPECT_EQ(nic.invalidations, 0);
   dma(nic, base, kBytes, 41);

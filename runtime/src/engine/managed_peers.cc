@@ -31,8 +31,9 @@ Result<std::unique_ptr<PeerMapping>> ManagedEngine::map_peer(const void* base, s
                                                              PeerOptions options) {
   const InsideScope inside;
   if (detached()) {
-    return fail(Code::kUnavailable, "map_peer: this process is a forked child: its memory is plain "
-                                    "memory, which does not move");
+    return fail(Code::kUnavailable,
+                "map_peer: this process is a forked child: its memory is plain "
+                "memory, which does not move");
   }
   if (options.standing && base == nullptr) {
     const auto start = reinterpret_cast<std::uintptr_t>(core_->arena.base());
@@ -102,15 +103,14 @@ Result<peer::Grip> ManagedEngine::grip(peer::Span span, bool write, const peer::
     }
     core_->note_vram_use();
   }
-  const int error = core_->host->populate(core_->table.address(range.first),
-                                          range.count * kPageBytes, write);
+  const int error =
+      core_->host->populate(core_->table.address(range.first), range.count * kPageBytes, write);
   if (error == 0) return peer::Grip{};
-  const Code code = error == -ENOMEM       ? Code::kOutOfMemory
+  const Code code = error == -ENOMEM      ? Code::kOutOfMemory
                     : error == -EHWPOISON ? Code::kDeviceLost
                                           : Code::kInvalidArgument;
-  return fail(code,
-              std::string("begin: pages of the range cannot be made present for ") +
-                  (write ? "writing: " : "reading: ") + std::strerror(-error));
+  return fail(code, std::string("begin: pages of the range cannot be made present for ") +
+                        (write ? "writing: " : "reading: ") + std::strerror(-error));
 }
 
 }  // namespace godwit

@@ -33,8 +33,8 @@ struct Grip {
   std::uint64_t seen = 0;  // the word when it took hold
 };
 
-/// Thread-safe. Called without the registry's lock, but for dismiss(), release(), intact() and count(),
-/// which wait for nobody.
+/// Thread-safe. Called without the registry's lock, but for dismiss(), release(), intact() and
+/// count(), which wait for nobody.
 class Home {
  public:
   virtual ~Home() = default;

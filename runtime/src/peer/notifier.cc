@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The peer thread: callbacks run there, so that a peer which does not return makes its own pages stay
-// and no mover hang.
+// The peer thread: callbacks run there, so that a peer which does not return makes its own pages
+// stay and no mover hang.
 #include <pthread.h>
 #include <signal.h>
 
@@ -52,8 +52,7 @@ void Registry::stop_thread(Guard& guard) noexcept {
   if (!thread_started_) return;
   thread_stops_ = true;
   work_.notify_all();
-  const bool returned =
-      changed_.wait_for(guard, kLastPatience, [&] { return !thread_calls_; });
+  const bool returned = changed_.wait_for(guard, kLastPatience, [&] { return !thread_calls_; });
   thread_started_ = false;
   const pthread_t thread = thread_;
   guard.unlock();

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
-#include "godwit/peer.h"
-
 #include <utility>
 
+#include "godwit/peer.h"
 #include "runtime/src/peer/registry.h"
 
 namespace godwit {

@@ -22,7 +22,8 @@ Error gone_error() {
 }
 
 Error unavailable_error() {
-  return {Code::kUnavailable, "begin: the context is gone, or belongs to the parent of this process",
+  return {Code::kUnavailable,
+          "begin: the context is gone, or belongs to the parent of this process",
           {}};
 }
 
@@ -73,7 +74,8 @@ std::shared_ptr<Entry> Registry::next(const Ticket& ticket, std::uint64_t after)
   return nullptr;
 }
 
-// ---- movers ----------------------------------------------------------------------------------------
+// ---- movers
+// ----------------------------------------------------------------------------------------
 
 void Registry::close(Ticket* ticket) noexcept {
   // A forked child has plain memory, and peers of its own if any.
@@ -245,7 +247,8 @@ void Registry::abandon() noexcept {
   for (const auto& entry : entries_) entry->telling = entry->wanted = false;
 }
 
-// ---- mappings --------------------------------------------------------------------------------------
+// ---- mappings
+// --------------------------------------------------------------------------------------
 
 std::uint64_t Registry::generation(const Entry& entry) const noexcept {
   const Home* engine = home();
@@ -256,12 +259,13 @@ std::uint64_t Registry::generation(const Entry& entry) const noexcept {
 Result<std::uint64_t> Registry::begin(const std::shared_ptr<Entry>& entry,
                                       std::chrono::milliseconds patience) {
   if (entry->options.standing) {
-    return fail(Code::kUnsupported, "begin: a standing mapping is told of moves, and holds nothing");
+    return fail(Code::kUnsupported,
+                "begin: a standing mapping is told of moves, and holds nothing");
   }
   Home* engine = home();
   if (engine == nullptr) return tl::unexpected(unavailable_error());
-  const Time deadline = steady_clock::now() + std::min<std::chrono::milliseconds>(
-                                                  patience, kMostPatience);
+  const Time deadline =
+      steady_clock::now() + std::min<std::chrono::milliseconds>(patience, kMostPatience);
   Guard guard(mutex_);
   if ((entry->opening && ::pthread_equal(entry->opener, ::pthread_self()) != 0) ||
       (entry->telling && on_thread())) {
@@ -334,8 +338,8 @@ void Registry::end(Entry& entry) noexcept {
 }
 
 void Registry::remove(const std::shared_ptr<Entry>& entry) noexcept {
-  // In the child of a raw fork the lock may be held by a thread that is not there; after a proper one
-  // home_ is null, and nobody else knows the entry.
+  // In the child of a raw fork the lock may be held by a thread that is not there; after a proper
+  // one home_ is null, and nobody else knows the entry.
   const Home* known = home_.load();
   if (known != nullptr && known->detached()) return;
   Guard guard(mutex_);

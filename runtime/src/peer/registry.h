@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Which ranges are lent to peers. Whoever moves pages asks here first (pause.h): the peers of the
-// range finish what is in flight, are told, and begin nothing new until the pages have moved. A peer
-// that does not let go in time keeps its pages.
+// range finish what is in flight, are told, and begin nothing new until the pages have moved. A
+// peer that does not let go in time keeps its pages.
 //
-// Lock: mutex_, a leaf. It is not held while a callback runs, while pages move, and while anybody waits.
+// Lock: mutex_, a leaf. It is not held while a callback runs, while pages move, and while anybody
+// waits.
 #pragma once
 
 #include <pthread.h>
@@ -83,8 +84,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   [[nodiscard]] bool settle(const std::shared_ptr<Entry>& entry, const Ticket& ticket,
                             Guard& guard) noexcept;
   [[nodiscard]] bool wait_for_end(Entry& entry, Time deadline, Guard& guard) noexcept;
-  [[nodiscard]] bool tell(Entry& entry, const Ticket& ticket, Time deadline,
-                          Guard& guard) noexcept;
+  [[nodiscard]] bool tell(Entry& entry, const Ticket& ticket, Time deadline, Guard& guard) noexcept;
   [[nodiscard]] Result<> open(const std::shared_ptr<Entry>& entry, Home& home, Time deadline,
                               Guard& guard);
   void drop(Entry& entry) noexcept;
@@ -105,9 +105,9 @@ class Registry : public std::enable_shared_from_this<Registry> {
   Telemetry& telemetry_;
   std::atomic<std::size_t> entries_count_{0};
   std::atomic<std::uint64_t> last_serial_{0};
-  std::mutex mutex_;  // protects what follows, and the entries
-  std::condition_variable changed_;  // an entry's state
-  std::condition_variable work_;     // for the peer thread
+  std::mutex mutex_;                             // protects what follows, and the entries
+  std::condition_variable changed_;              // an entry's state
+  std::condition_variable work_;                 // for the peer thread
   std::vector<std::shared_ptr<Entry>> entries_;  // by serial
   pthread_t thread_{};
   bool thread_started_ = false;

@@ -28,11 +28,15 @@ tl::unexpected<Error> failed(const Driver& driver, int error, const char* what) 
     case -EDQUOT:
       return fail(Code::kOutOfMemory, text, {"RLIMIT_MEMLOCK is too low, or there are 1024 pins"});
     case -ENOMEM:
-    case -ENOSPC: return fail(Code::kOutOfMemory, text);
+    case -ENOSPC:
+      return fail(Code::kOutOfMemory, text);
     case -EBUSY:
-    case -EINTR: return fail(Code::kBusy, text);
-    case -EOPNOTSUPP: return fail(Code::kUnsupported, text);
-    default: return fail(Code::kInvalidArgument, text);
+    case -EINTR:
+      return fail(Code::kBusy, text);
+    case -EOPNOTSUPP:
+      return fail(Code::kUnsupported, text);
+    default:
+      return fail(Code::kInvalidArgument, text);
   }
 }
 
@@ -71,8 +75,9 @@ Parts parts_of(PageRun run, const peer::Pause& pause) {
 }  // namespace
 
 tl::unexpected<Error> kept_error(const char* verb) {
-  return fail(Code::kBusy, std::string(verb) + ": a peer holds pages of the range, or did not let go "
-                                               "of them; nothing was given up");
+  return fail(Code::kBusy, std::string(verb) +
+                               ": a peer holds pages of the range, or did not let go "
+                               "of them; nothing was given up");
 }
 
 Result<MoveReport> move_around_peers(Mover& mover, PageRun run, std::uint64_t capacity,
@@ -121,8 +126,9 @@ Result<peer::Place> KernelPeers::admit(peer::Span span, bool standing) {
   peer::Place place;
   if (standing) return place;
   if ((parts_.capabilities & GODWIT_CAP_PIN) == 0) {
-    return fail(Code::kUnsupported, parts_.driver.path() + ": map_peer: this device cannot hold "
-                                                           "pages in RAM");
+    return fail(Code::kUnsupported, parts_.driver.path() +
+                                        ": map_peer: this device cannot hold "
+                                        "pages in RAM");
   }
   if (parts_.ring == nullptr) return place;
   const int word = parts_.ring->watch(span.first, span.end - span.first);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What the mappings of peers need where the kernel moves the pages. Between on_remap and on_invalidate
-// a pin of the module's keeps the range in RAM: faults of the device and eviction pass by it, since the
-// kernel cannot wait for a program. A generation word tells what the program itself did to the range
-// (munmap, mremap, fork).
+// What the mappings of peers need where the kernel moves the pages. Between on_remap and
+// on_invalidate a pin of the module's keeps the range in RAM: faults of the device and eviction
+// pass by it, since the kernel cannot wait for a program. A generation word tells what the program
+// itself did to the range (munmap, mremap, fork).
 #pragma once
 
 #include <cstdint>
@@ -34,7 +34,8 @@ class KernelPeers final : public peer::Home {
   [[nodiscard]] Result<peer::Grip> grip(peer::Span span, bool write,
                                         const peer::Place& place) override;
   void release(const peer::Grip& grip) noexcept override;
-  [[nodiscard]] bool intact(const peer::Grip& grip, const peer::Place& place) const noexcept override {
+  [[nodiscard]] bool intact(const peer::Grip& grip,
+                            const peer::Place& place) const noexcept override {
     return count(place) == grip.seen;
   }
   [[nodiscard]] std::uint64_t count(const peer::Place& place) const noexcept override {
@@ -48,7 +49,8 @@ class KernelPeers final : public peer::Home {
 };
 
 /// Mover::to_vram of what peers do not keep; the rest is reported as kPeer.
-[[nodiscard]] Result<MoveReport> move_around_peers(Mover& mover, PageRun run, std::uint64_t capacity,
+[[nodiscard]] Result<MoveReport> move_around_peers(Mover& mover, PageRun run,
+                                                   std::uint64_t capacity,
                                                    const peer::Pause& pause);
 /// Mover::for_device of what peers do not keep. The device uses the rest in RAM, in place.
 [[nodiscard]] Result<> bring_around_peers(Mover& mover, PageRun run, const peer::Pause& pause,
