@@ -60,6 +60,8 @@ struct direct {
 	unsigned int base;
 	/** @count: of @pieces. */
 	unsigned int count;
+	/** @shielded: the huge page that moves; see godwit_pagemap_shield(). */
+	struct folio *shielded;
 	/** @src: as &migrate_vma.src. */
 	unsigned long src[GODWIT_BATCH_PAGES];
 	/** @dst: as &migrate_vma.dst. */
@@ -79,6 +81,19 @@ bool godwit_direct_reaches(struct godwit_device *gdev, struct godwit_device *fro
 
 	return from != gdev && gdev->ops->copy_peer &&
 	       godwit_reach(from, gdev->drm.dev, &offset) != GODWIT_REACH_NONE;
+}
+
+static void direct_shield(struct direct *direct, struct folio *folio)
+{
+	godwit_pagemap_shield(folio);
+	direct->shielded = folio;
+}
+
+static void direct_unshield(struct direct *direct)
+{
+	if (direct->shielded)
+		godwit_pagemap_unshield(direct->shielded);
+	direct->shielded = NULL;
 }
 
 /* Room for element @i, an isolated page of another device; LEAVING then. */
@@ -116,6 +131,8 @@ static void direct_take(struct direct *direct, unsigned int i, struct page *page
 		.index = i,
 		.pages = pages,
 	};
+	if (pages > 1)
+		direct_shield(direct, page_folio(page));
 }
 
 static struct folio *direct_source(const struct direct_piece *piece)
@@ -126,6 +143,7 @@ static struct folio *direct_source(const struct direct_piece *piece)
 /* Copies what is to move; what cannot be copied stays. */
 static void direct_copy(struct direct *direct)
 {
+	bool zapped = direct->shielded && godwit_pagemap_zapped(direct->shielded);
 	struct godwit_device *gdev = direct->gdev;
 	unsigned int n;
 
@@ -138,7 +156,7 @@ static void direct_copy(struct direct *direct)
 					   piece->pages);
 		if (ret)
 			godwit_stat_add(gdev, NULL, GODWIT_STAT_COPY_ERRORS, 1);
-		if (!ret && !godwit_pagemap_zapped(direct_source(piece)))
+		if (!ret && !(zapped && piece->pages > 1))
 			continue;
 		godwit_vram_event(&piece->from->vram, piece->from_frame, piece->pages,
 				  GODWIT_FRAME_STAY);
@@ -146,6 +164,7 @@ static void direct_copy(struct direct *direct)
 		folio_unlock(folio);
 		folio_put(folio);
 	}
+	direct_unshield(direct);
 }
 
 /* Records what moved, before finalize lets the pages go. */
@@ -160,10 +179,13 @@ static void direct_settle(struct direct *direct)
 
 		if (!direct->dst[i])
 			continue;
+		if (piece->pages > 1)
+			direct_shield(direct, direct_source(piece));
 		/* As for a page that goes home: what it took over may not be whole. */
 		if (godwit_pagemap_zapped(direct_source(piece)))
 			direct->src[i] &= ~MIGRATE_PFN_MIGRATE;
 		if (!(direct->src[i] & MIGRATE_PFN_MIGRATE)) {
+			direct_unshield(direct);
 			godwit_vram_event(&piece->from->vram, piece->from_frame, piece->pages,
 					  GODWIT_FRAME_STAY);
 			continue;
@@ -172,8 +194,10 @@ static void direct_settle(struct direct *direct)
 				  GODWIT_FRAME_PUBLISH);
 		direct->moved += piece->pages;
 		bitmap_set(direct->span->moved, direct->base + i, piece->pages);
-		if (piece->pages > 1)
-			godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_HUGE_TO_VRAM, 1);
+		if (piece->pages == 1)
+			continue;
+		godwit_pagemap_publish(migrate_pfn_to_page(direct->dst[i]));
+		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_HUGE_TO_VRAM, 1);
 	}
 }
 
@@ -214,6 +238,7 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 	migrate_vma_pages(&args);
 	direct_settle(direct);
 	migrate_vma_finalize(&args);
+	direct_unshield(direct);
 }
 
 static int direct_walk(struct direct *direct)

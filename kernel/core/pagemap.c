@@ -230,6 +230,9 @@ struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame
 	 * that is free by now, and would still point to its head, which may be in use.
 	 */
 	page->zone_device_data = NULL;
+	/* Until godwit_pagemap_publish(). What was there before may be gone. */
+	if (count > 1)
+		gdev->pagemap.mappings[frame / GODWIT_BLOCK_FRAMES] = NULL;
 	zone_device_folio_init((struct folio *)page, &gdev->pagemap.map, ilog2(count));
 	return page;
 }
