@@ -9,6 +9,7 @@
  * Locking: the lock of the dma-buf protects what is mapped. &godwit_peer.count is atomic: transfers
  * end in interrupts. The last one that ends while a revocation waits has a work item unmap.
  */
+#include <linux/delay.h>
 #include <linux/dma-buf.h>
 #include <linux/dma-resv.h>
 #include <linux/slab.h>
@@ -20,9 +21,7 @@
 #include "export.h"
 #include "reach.h"
 
-/* How often to look for pages that are gone again when they are mapped. */
-#define PEER_ROUNDS		16
-/* How long to wait for the end of a revocation. */
+/* How long to wait for the end of a revocation, and for pages that are gone again when mapped. */
 #define PEER_PATIENCE		(2 * HZ)
 
 /**
@@ -182,11 +181,11 @@ static int peer_map(struct godwit_peer *peer, enum dma_data_direction dir)
 struct sg_table *godwit_peer_begin(struct godwit_peer *peer, enum dma_data_direction dir)
 {
 	struct godwit_export *export = godwit_export_of(peer->dmabuf);
+	unsigned long deadline = jiffies + PEER_PATIENCE;
 	struct sg_table *table = NULL;
-	unsigned int round;
-	int ret = -EAGAIN;
+	int ret;
 
-	for (round = 0; round < PEER_ROUNDS; round++) {
+	do {
 		ret = dma_resv_lock_interruptible(peer->dmabuf->resv, NULL);
 		if (ret)
 			return ERR_PTR(-EINTR);
@@ -201,14 +200,18 @@ struct sg_table *godwit_peer_begin(struct godwit_peer *peer, enum dma_data_direc
 		dma_resv_unlock(peer->dmabuf->resv);
 		if (!ret)
 			return table;
-		if (ret == -EAGAIN && export)
+		if (ret == -EAGAIN && export) {
 			ret = godwit_export_prepare(export);
-		else if (ret == -EBUSY && atomic_read(&peer->count))
+			/* Whoever moves the range gets his turn. */
+			if (ret == -EAGAIN)
+				usleep_range(100, 200);
+		} else if (ret == -EBUSY && atomic_read(&peer->count)) {
 			ret = wait_event_timeout(peer->idle, !atomic_read(&peer->count),
 						 PEER_PATIENCE) ? 0 : -EBUSY;
-		if (ret)
+		}
+		if (ret && (ret != -EAGAIN || !export))
 			break;
-	}
+	} while (time_before(jiffies, deadline));
 	return ERR_PTR(ret ?: -EAGAIN);
 }
 EXPORT_SYMBOL_GPL(godwit_peer_begin);
