@@ -214,10 +214,13 @@ Memory::Memory(size_t bytes, Kind kind) : size_(bytes) {
   }
   auto* aligned = reinterpret_cast<uint8_t*>((reinterpret_cast<uintptr_t>(base) + kHuge - 1) &
                                              ~(kHuge - 1));
-  munmap(base, room);
-  void* at = mmap(aligned, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED_NOREPLACE, -1, 0);
+  // Within the room, so that no other thread's mapping can come in between.
+  void* at = mmap(aligned, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, -1, 0);
+  const int error = errno;
+  if (aligned != base) munmap(base, static_cast<size_t>(aligned - base));
+  munmap(aligned + bytes, static_cast<size_t>(base + room - (aligned + bytes)));
   if (at == MAP_FAILED) {
-    ADD_FAILURE() << "mmap: " << strerror(errno);
+    ADD_FAILURE() << "mmap: " << strerror(error);
     return;
   }
   data_ = static_cast<uint8_t*>(at);
