@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /*
- * What the reverse map of the kernel asks of those who migrate pages, and keeps to itself. The
- * same from Linux 7.2 to 7.3; each paragraph says when it can go.
+ * What the reverse map of the kernel asks of those who migrate pages, and keeps to itself. Each
+ * paragraph says when it can go.
  */
 #ifndef _GODWIT_COMPAT_RMAP_H_
 #define _GODWIT_COMPAT_RMAP_H_
 
+#include <linux/memcontrol.h>
 #include <linux/mm.h>
 #include <linux/page-flags.h>
 #include <linux/rcupdate.h>
@@ -70,8 +71,21 @@ static inline struct anon_vma *godwit_anon_vma_get(const struct folio *folio)
 }
 
 /*
+ * The offset by which the reverse map of anonymous pages knows a VMA: a member of its own since
+ * Linux 7.3.
+ */
+static inline pgoff_t godwit_vma_anon_pgoff(const struct vm_area_struct *vma)
+{
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 3, 0)
+	return vma->vm_pgoff;
+#else
+	return vma_start_anon_pgoff(vma);
+#endif
+}
+
+/*
  * zap_huge_pmd_folio() takes the migration entry of a huge page of private VRAM for a mapping, and
- * drops a mapping and a reference that it does not have (core/pagemap.c). How often so far, where
+ * drops a mapping and a reference that it does not have (core/shield.c). How often so far, where
  * nothing maps the folio any more; and to make that undone, but for the statistics. Can go when
  * zap_huge_pmd_folio() asks for softleaf_is_device_private() instead of folio_is_device_private().
  */
@@ -96,6 +110,31 @@ static inline void godwit_folio_mend(struct folio *folio, int missing)
 	if (!IS_ENABLED(CONFIG_NO_PAGE_MAPCOUNT))
 		atomic_add(missing * GODWIT_ENTIRELY_MAPPED, &folio->_nr_pages_mapped);
 	atomic_add(missing, &folio->_entire_mapcount);
+}
+
+/*
+ * The kernel takes the charge from a folio that it frees, and for one that is charged to nobody it
+ * waits for ever as soon as it comes to an LRU (folio_lruvec_lock() compares no cgroup with the
+ * root). So who keeps a folio that was freed has to charge it again: to the cgroup of @heir, where
+ * that one has inherited the charge, or to the root, which counts nothing. Needed as long as the
+ * above.
+ */
+static inline void godwit_folio_recharge(struct folio *folio, struct folio *heir)
+{
+#ifdef CONFIG_MEMCG
+	struct mem_cgroup_per_node *node;
+
+	if (mem_cgroup_disabled() || folio_memcg_charged(folio))
+		return;
+	if (heir) {
+		swap(folio->memcg_data, heir->memcg_data);
+		if (folio_memcg_charged(folio))
+			return;
+	}
+	node = root_mem_cgroup->nodeinfo[folio_nid(folio)];
+	/* It stays for ever, and its references are not counted. */
+	folio->memcg_data = (unsigned long)rcu_access_pointer(node->objcg);
+#endif
 }
 
 #endif /* _GODWIT_COMPAT_RMAP_H_ */

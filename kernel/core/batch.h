@@ -9,6 +9,7 @@
 #include <godwit/device.h>
 
 #include "../state/outcome.h"
+#include "shield.h"
 
 struct dma_fence;
 struct folio;
@@ -62,8 +63,10 @@ struct godwit_batch {
 	unsigned int nr_transfers;
 	/** @transfers: copies that were not waited for yet. */
 	struct godwit_transfer transfers[GODWIT_BATCH_TRANSFERS];
-	/** @shielded: the huge folio of VRAM that goes home; see godwit_pagemap_shield(). */
-	struct folio *shielded;
+	/** @shield: of the huge folio that it has isolated to bring home. */
+	struct godwit_shield shield;
+	/** @huge_moved: that one has moved. */
+	bool huge_moved;
 	/** @time_setup: ns spent to look up, lock and unmap. */
 	u64 time_setup;
 	/** @time_alloc: ns spent to find room. */

@@ -89,6 +89,7 @@ static int device_init(struct godwit_device *gdev, const struct godwit_device_de
 	INIT_LIST_HEAD(&gdev->views);
 	xa_init_flags(&gdev->clients, XA_FLAGS_ALLOC1 | XA_FLAGS_LOCK_IRQ);
 	spin_lock_init(&gdev->objects_lock);
+	spin_lock_init(&gdev->touches.lock);
 	INIT_LIST_HEAD(&gdev->objects);
 	gdev->generation = atomic64_inc_return(&device_generation);
 

@@ -14,6 +14,7 @@
 
 #include "pagemap.h"
 #include "stats.h"
+#include "touch.h"
 #include "vram.h"
 #include "zap.h"
 
@@ -47,6 +48,8 @@ struct godwit_device {
 	struct godwit_vram vram;
 	/** @pagemap: the struct pages of its frames; unused for GODWIT_VRAM_EXPLICIT. */
 	struct godwit_pagemap pagemap;
+	/** @touches: of CPUs, which page did not come home. */
+	struct godwit_touches touches;
 	/** @stats: counters of all clients together. */
 	struct godwit_stats stats;
 	/** @objects_lock: protects @objects; inside the locks of objects. */

@@ -26,6 +26,7 @@
 #include "migrate.h"
 #include "mirror.h"
 #include "reach.h"
+#include "shield.h"
 #include "span.h"
 
 /**
@@ -60,8 +61,10 @@ struct direct {
 	unsigned int base;
 	/** @count: of @pieces. */
 	unsigned int count;
-	/** @shielded: the huge page that moves; see godwit_pagemap_shield(). */
-	struct folio *shielded;
+	/** @shield: of the huge page that is isolated. */
+	struct godwit_shield shield;
+	/** @huge_moved: that one has moved. */
+	bool huge_moved;
 	/** @src: as &migrate_vma.src. */
 	unsigned long src[GODWIT_BATCH_PAGES];
 	/** @dst: as &migrate_vma.dst. */
@@ -81,19 +84,6 @@ bool godwit_direct_reaches(struct godwit_device *gdev, struct godwit_device *fro
 
 	return from != gdev && gdev->ops->copy_peer &&
 	       godwit_reach(from, gdev->drm.dev, &offset) != GODWIT_REACH_NONE;
-}
-
-static void direct_shield(struct direct *direct, struct folio *folio)
-{
-	godwit_pagemap_shield(folio);
-	direct->shielded = folio;
-}
-
-static void direct_unshield(struct direct *direct)
-{
-	if (direct->shielded)
-		godwit_pagemap_unshield(direct->shielded);
-	direct->shielded = NULL;
 }
 
 /* Room for element @i, an isolated page of another device; LEAVING then. */
@@ -131,8 +121,6 @@ static void direct_take(struct direct *direct, unsigned int i, struct page *page
 		.index = i,
 		.pages = pages,
 	};
-	if (pages > 1)
-		direct_shield(direct, page_folio(page));
 }
 
 static struct folio *direct_source(const struct direct_piece *piece)
@@ -143,8 +131,9 @@ static struct folio *direct_source(const struct direct_piece *piece)
 /* Copies what is to move; what cannot be copied stays. */
 static void direct_copy(struct direct *direct)
 {
-	bool zapped = direct->shielded && godwit_pagemap_zapped(direct->shielded);
+	bool zapped = direct->shield.folio && godwit_shield_zapped(direct->shield.folio);
 	struct godwit_device *gdev = direct->gdev;
+	bool counted = false;
 	unsigned int n;
 
 	for (n = 0; n < direct->count; n++) {
@@ -156,15 +145,18 @@ static void direct_copy(struct direct *direct)
 					   piece->pages);
 		if (ret)
 			godwit_stat_add(gdev, NULL, GODWIT_STAT_COPY_ERRORS, 1);
-		if (!ret && !(zapped && piece->pages > 1))
+		if (!ret && !(zapped && piece->pages > 1)) {
+			counted |= piece->pages > 1;
 			continue;
+		}
 		godwit_vram_event(&piece->from->vram, piece->from_frame, piece->pages,
 				  GODWIT_FRAME_STAY);
 		direct->dst[piece->index] = 0;
 		folio_unlock(folio);
 		folio_put(folio);
 	}
-	direct_unshield(direct);
+	if (counted)
+		godwit_shield_lower(&direct->shield);
 }
 
 /* Records what moved, before finalize lets the pages go. */
@@ -173,19 +165,19 @@ static void direct_settle(struct direct *direct)
 	struct godwit_mirror *mirror = direct->span->mirror;
 	unsigned int n;
 
+	godwit_shield_raise(&direct->shield);
 	for (n = 0; n < direct->count; n++) {
 		const struct direct_piece *piece = &direct->pieces[n];
 		unsigned int i = piece->index;
 
 		if (!direct->dst[i])
 			continue;
-		if (piece->pages > 1)
-			direct_shield(direct, direct_source(piece));
-		/* As for a page that goes home: what it took over may not be whole. */
-		if (godwit_pagemap_zapped(direct_source(piece)))
+		if (godwit_shield_zapped(direct_source(piece))) {
 			direct->src[i] &= ~MIGRATE_PFN_MIGRATE;
+			godwit_shield_return(direct_source(piece),
+					     page_folio(migrate_pfn_to_page(direct->dst[i])));
+		}
 		if (!(direct->src[i] & MIGRATE_PFN_MIGRATE)) {
-			direct_unshield(direct);
 			godwit_vram_event(&piece->from->vram, piece->from_frame, piece->pages,
 					  GODWIT_FRAME_STAY);
 			continue;
@@ -196,6 +188,7 @@ static void direct_settle(struct direct *direct)
 		bitmap_set(direct->span->moved, direct->base + i, piece->pages);
 		if (piece->pages == 1)
 			continue;
+		direct->huge_moved = true;
 		godwit_pagemap_publish(migrate_pfn_to_page(direct->dst[i]));
 		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_HUGE_TO_VRAM, 1);
 	}
@@ -221,6 +214,7 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 	memset(direct->src, 0, sizeof(direct->src));
 	memset(direct->dst, 0, sizeof(direct->dst));
 	direct->count = 0;
+	direct->huge_moved = false;
 	direct->base = (start - direct->span->start) >> PAGE_SHIFT;
 	if (migrate_vma_setup(&args))
 		return;
@@ -230,15 +224,17 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 		pages = 1;
 		if (!page || !(args.src[i] & MIGRATE_PFN_MIGRATE) || !godwit_is_vram(page))
 			continue;
-		if (args.src[i] & MIGRATE_PFN_COMPOUND)
+		if (args.src[i] & MIGRATE_PFN_COMPOUND) {
 			pages = folio_nr_pages(page_folio(page));
+			godwit_shield_begin(&direct->shield, page_folio(page));
+		}
 		direct_take(direct, i, page, pages);
 	}
 	direct_copy(direct);
 	migrate_vma_pages(&args);
 	direct_settle(direct);
 	migrate_vma_finalize(&args);
-	direct_unshield(direct);
+	godwit_shield_end(&direct->shield, direct->huge_moved, false);
 }
 
 static int direct_walk(struct direct *direct)

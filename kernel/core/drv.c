@@ -8,25 +8,26 @@
  *
  * Files, from the bottom up:
  *
- * vram (frames), hold (which stay there), pagemap (their struct pages), copy (the device's
- * engine), batch (arrays of a migration), ptable (page table of the device), chunk (32 MiB of a
- * mirror: notifier and table), mirror (an address space), client (an open render node), look
- * (reading page tables), home and room (to RAM), evict, span, run and pass (2 MiB of a
- * migration, its part in one VMA, and several of them), migrate, advise, pin and grip, store
- * (pages and frames of an object), object, kmap (objects mapped in the kernel), gem (objects by
- * handle), residency, discard, event and watch (what the process can see without a call), fault
- * (of the device), access, command, sync, job and queue (the device at work), view and zap (what
- * the device sees, for others to see), snapshot, reach, offer, revoke and export (memory for the
- * DMA of other devices: which pages, at which addresses, until when, and the dma-buf), peer
- * (what drivers of these call), stats, debugfs, trace, device (registration), drv (this file:
- * the calls).
+ * vram (frames), hold (which stay there), pagemap (their struct pages), shield (what zaps take
+ * from a huge page under way), copy (the device's engine), batch (arrays of a migration), ptable
+ * (page table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
+ * space), client (an open render node), look (reading page tables), home and room (to RAM), touch
+ * (of a CPU), evict, span, run and pass (2 MiB of a migration, its part in one VMA, and several of
+ * them), direct (to another device), migrate, advise, pin and grip, store (pages and frames of an
+ * object), object, kmap (objects mapped in the kernel), gem (objects by handle), residency,
+ * discard, event and watch (what the process can see without a call), fault (of the device),
+ * access, command, sync, job and queue (the device at work), view and zap (what the device sees,
+ * for others to see), snapshot, reach, offer, revoke and export (memory for the DMA of other
+ * devices: which pages, at which addresses, until when, and the dma-buf), peer (what drivers of
+ * these call), stats, debugfs, trace, device (registration), drv (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *
  * &godwit_client.lock -> &godwit_mirror.chunks_lock, &godwit_export.prepare_lock -> mmap_lock ->
- * lock of an object or of a dma-buf (dma_resv) -> folio locks, locks of the reverse map -> &godwit_chunk.lock -> &godwit_chunk.access ->
- * &godwit_mirror.views_lock -> &godwit_zapper.lock -> &godwit_mirror.watch_lock,
- * &godwit_mirror.pin_lock, godwit_exports_lock -> &godwit_vram.lock -> &godwit_client.ring_lock.
+ * lock of an object or of a dma-buf (dma_resv) -> folio locks, locks of the reverse map ->
+ * &godwit_chunk.lock -> &godwit_chunk.access -> &godwit_mirror.views_lock -> &godwit_zapper.lock ->
+ * &godwit_mirror.watch_lock, &godwit_mirror.pin_lock, godwit_exports_lock -> &godwit_vram.lock ->
+ * &godwit_client.ring_lock.
  * &godwit_device.objects_lock is inside the lock of an object, and nothing is inside it.
  */
 #include <linux/mm.h>
@@ -55,6 +56,7 @@
 #include "queue.h"
 #include "pin.h"
 #include "residency.h"
+#include "shield.h"
 #include "stats.h"
 #include "view.h"
 #include "watch.h"
@@ -194,13 +196,22 @@ const struct drm_driver godwit_drm_driver = {
 
 static int __init drv_init(void)
 {
-	return godwit_export_init();
+	int ret;
+
+	ret = godwit_shield_init();
+	if (ret)
+		return ret;
+	ret = godwit_export_init();
+	if (ret)
+		godwit_shield_fini();
+	return ret;
 }
 module_init(drv_init);
 
 static void __exit drv_exit(void)
 {
 	godwit_export_fini();
+	godwit_shield_fini();
 }
 module_exit(drv_exit);
 

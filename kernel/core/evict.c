@@ -184,7 +184,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	migrate_device_pages(batch->src, batch->dst, count);
 	godwit_home_settle(batch, home);
 	migrate_device_finalize(batch->src, batch->dst, count);
-	godwit_home_end(batch);
+	godwit_home_end(batch, home);
 	evict_release(job, count);
 	godwit_batch_lap(&batch->time_finish, &since);
 	godwit_export_move_end(&peers);

@@ -6,8 +6,7 @@
  * migrate_*_setup() and migrate_*_pages(), godwit_home_fill() finds RAM for the pages that were
  * isolated and has them copied, and godwit_home_wait() waits for that; between
  * migrate_*_pages() and migrate_*_finalize(), godwit_home_settle() records which of them moved.
- * The fault of a CPU on a page of private VRAM is here as well (godwit_home_fault()), eviction
- * is in evict.c, requests are in run.c.
+ * The touch of a CPU is in touch.c, eviction in evict.c, requests are in run.c.
  *
  * Locking: the pages are locked and unmapped, and the caller may hold mmap_lock. No lock of
  * ours is held, and none is waited for except &godwit_vram.lock: a CPU fault can happen
@@ -33,12 +32,6 @@
 #include "home.h"
 #include "room.h"
 #include "trace.h"
-
-/*
- * Pages around the one that a CPU touched come with it, within an aligned window: the fault
- * costs more than the copies.
- */
-#define HOME_WINDOW	(16 * PAGE_SIZE)
 
 /* What a page that was lost with its device is filled with, until its owner is told. */
 #define HOME_LOST_BYTE	0xdb
@@ -147,24 +140,6 @@ static unsigned int home_run(const struct godwit_batch *batch, unsigned int i, u
 	return n;
 }
 
-/*
- * The huge folio of a batch, of which there can be only one, is shielded but for the moments in
- * which the kernel counts its references.
- */
-static void home_shield(struct godwit_batch *batch, struct folio *folio)
-{
-	WARN_ON_ONCE(batch->shielded);
-	godwit_pagemap_shield(folio);
-	batch->shielded = folio;
-}
-
-static void home_unshield(struct godwit_batch *batch)
-{
-	if (batch->shielded)
-		godwit_pagemap_unshield(batch->shielded);
-	batch->shielded = NULL;
-}
-
 /**
  * godwit_home_fill() - RAM for the isolated pages of a batch; their bytes are on the way.
  * @batch: &godwit_batch.src as the kernel has set it, no pieces; the rest is set.
@@ -190,6 +165,9 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 		huge = batch->src[i] & MIGRATE_PFN_COMPOUND;
 		pages = huge ? folio_nr_pages(page_folio(page)) :
 			       home_run(batch, i, count, gdev, frame, home);
+		/* Also what stays: it must not lose what it lacks to zaps (shield.c). */
+		if (huge)
+			godwit_shield_begin(&batch->shield, page_folio(page));
 		if (home->only && home->only != gdev)
 			continue;
 		n = godwit_vram_leave(&gdev->vram, frame, pages, huge,
@@ -201,8 +179,6 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 		}
 		pages = n;
 		memset(&batch->reached[i], GODWIT_REACHED_SETUP, pages);
-		if (huge)
-			home_shield(batch, page_folio(page));
 		if (huge)
 			godwit_room_huge(batch, i, gdev, frame, pages, home);
 		else
@@ -225,15 +201,22 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
  */
 void godwit_home_wait(struct godwit_batch *batch, const struct godwit_home *home)
 {
-	bool zapped = batch->shielded && godwit_pagemap_zapped(batch->shielded);
+	struct folio *huge = batch->shield.folio;
+	bool zapped = huge && godwit_shield_zapped(huge), counted = false;
 	u64 since = ktime_get_ns();
 	unsigned int n;
 
 	home_wait(batch, home);
-	for (n = 0; zapped && n < batch->nr_pieces; n++)
-		if (batch->dst[batch->index[n]] && home_source(batch, n) == batch->shielded)
+	for (n = 0; huge && n < batch->nr_pieces; n++) {
+		if (!batch->dst[batch->index[n]] || home_source(batch, n) != huge)
+			continue;
+		if (zapped)
 			home_forget(batch, n);
-	home_unshield(batch);
+		else
+			counted = true;
+	}
+	if (counted)
+		godwit_shield_lower(&batch->shield);
 	godwit_batch_lap(&batch->time_copy, &since);
 }
 
@@ -306,6 +289,7 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 	struct home_left left = { };
 	unsigned int n;
 
+	godwit_shield_raise(&batch->shield);
 	for (n = 0; n < batch->nr_pieces; n++) {
 		const struct godwit_copy *piece = &batch->pieces[n];
 		struct godwit_device *gdev = batch->device[n];
@@ -315,22 +299,21 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 			home->stayed += piece->pages;
 			continue;
 		}
-		if (piece->pages > 1)
-			home_shield(batch, home_source(batch, n));
-		/* What it took over may not be whole: finalize drops it. */
-		if (godwit_pagemap_zapped(home_source(batch, n)))
+		if (godwit_shield_zapped(home_source(batch, n))) {
 			batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
+			godwit_shield_return(home_source(batch, n), page_folio(piece->page));
+		}
 		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE)) {
-			/* It will be mapped again, and then nobody knows what was missing. */
-			home_unshield(batch);
 			godwit_vram_event(&gdev->vram, piece->frame, piece->pages,
 					  GODWIT_FRAME_STAY);
 			home->stayed += piece->pages;
 			continue;
 		}
 		home->moved += piece->pages;
-		if (piece->pages > 1)
+		if (piece->pages > 1) {
 			home->moved_huge += piece->pages;
+			batch->huge_moved = true;
+		}
 		if (batch->reached[i] == GODWIT_REACHED_COPY)
 			godwit_batch_reach(batch, i, piece->pages, GODWIT_REACHED_MOVED);
 		home_leave(&left, gdev, piece, home->cause);
@@ -341,10 +324,13 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 /**
  * godwit_home_end() - the migration is over.
  * @batch: after finalize.
+ * @home: how. What stayed keeps its reverse map: see godwit_shield_end().
  */
-void godwit_home_end(struct godwit_batch *batch)
+void godwit_home_end(struct godwit_batch *batch, const struct godwit_home *home)
 {
-	home_unshield(batch);
+	/* The kernel lets the page that a CPU touched locked. */
+	godwit_shield_end(&batch->shield, batch->huge_moved,
+			  home->cause == GODWIT_CAUSE_CPU_FAULT);
 }
 
 /**
@@ -367,103 +353,4 @@ void godwit_home_poison(struct godwit_batch *batch)
 		godwit_stat_add(batch->device[n], NULL, GODWIT_STAT_PAGES_POISONED,
 				piece->pages);
 	}
-}
-
-/* Which addresses come home with the page that was touched. */
-static void home_window(const struct vm_fault *vmf, unsigned long *start, unsigned long *end)
-{
-	unsigned long size = HOME_WINDOW;
-
-	/* Without a pte the whole huge page is one entry. */
-	if (!vmf->pte)
-		size = folio_size(page_folio(vmf->page));
-	*start = max(ALIGN_DOWN(vmf->address, size), vmf->vma->vm_start);
-	*end = min(ALIGN_DOWN(vmf->address, size) + size, vmf->vma->vm_end);
-}
-
-static vm_fault_t home_fault(struct vm_fault *vmf, struct godwit_batch *batch,
-			     struct migrate_vma *args, struct godwit_home *home)
-{
-	u64 since = ktime_get_ns();
-	unsigned int at;
-
-	args->src = batch->src;
-	args->dst = batch->dst;
-	if (migrate_vma_setup(args))
-		return VM_FAULT_SIGBUS;
-	godwit_batch_lap(&batch->time_setup, &since);
-	godwit_home_fill(batch, args->npages, home);
-	godwit_home_wait(batch, home);
-	since = ktime_get_ns();
-	migrate_vma_pages(args);
-	godwit_home_settle(batch, home);
-	migrate_vma_finalize(args);
-	godwit_home_end(batch);
-	godwit_batch_lap(&batch->time_finish, &since);
-
-	/*
-	 * A page that could not be isolated (somebody else holds it, or is faster) is no error:
-	 * the access is repeated. A page that the device cannot give us is.
-	 */
-	at = vmf->pte ? home->spare_index : 0;
-	return batch->reached[at] == GODWIT_REACHED_ROOM ? VM_FAULT_SIGBUS : 0;
-}
-
-/**
- * godwit_home_fault() - a CPU touched a page of private VRAM.
- * @vmf: with mmap_lock held for reading, and &vm_fault.page locked and referenced.
- */
-vm_fault_t godwit_home_fault(struct vm_fault *vmf)
-{
-	struct godwit_device *gdev = godwit_page_device(vmf->page);
-	struct migrate_vma args = {
-		.vma = vmf->vma,
-		.pgmap_owner = godwit_pagemap_owner_cookie(),
-		.flags = MIGRATE_VMA_SELECT_DEVICE_PRIVATE,
-		.fault_page = vmf->page,
-	};
-	struct godwit_home home = {
-		.cause = GODWIT_CAUSE_CPU_FAULT,
-		.only = gdev,
-		.vma = vmf->vma,
-		.gentle = true,
-	};
-	struct folio *folio = page_folio(vmf->page);
-	struct godwit_export_move peers;
-	struct godwit_client *owner;
-	struct godwit_batch *batch;
-	vm_fault_t ret;
-
-	/* A peer that uses it is waited for; where it does not let go, the access is repeated. */
-	godwit_export_move_frames(&peers, folio_pfn(folio),
-				  folio_pfn(folio) + folio_nr_pages(folio) - 1);
-	home_window(vmf, &args.start, &args.end);
-	if (!vmf->pte && folio_test_large(folio))
-		args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
-	home.addr = args.start;
-	home.spare_index = vmf->pte ? (vmf->address - args.start) >> PAGE_SHIFT : 0;
-
-	/* Before anything is isolated: what this takes cannot be in our way. */
-	batch = godwit_batch_alloc((args.end - args.start) >> PAGE_SHIFT, GFP_KERNEL);
-	home.spare = vma_alloc_folio(GFP_HIGHUSER_MOVABLE, 0, vmf->vma, vmf->address);
-	if (!batch || !home.spare) {
-		ret = VM_FAULT_OOM;
-		goto out;
-	}
-
-	owner = godwit_vram_owner_get(&gdev->vram, godwit_page_frame(vmf->page));
-	godwit_stat_add(gdev, owner, GODWIT_STAT_CPU_FAULTS, 1);
-	ret = home_fault(vmf, batch, &args, &home);
-	trace_godwit_home(gdev, home.cause, args.start, args.end - args.start, home.moved,
-			  home.stayed);
-	godwit_event_moved(owner, 0, home.cause, args.start, args.end - args.start,
-			   GODWIT_PLACE_VRAM, GODWIT_PLACE_SYSTEM, home.moved);
-	if (owner)
-		godwit_client_put(owner);
-out:
-	if (home.spare)
-		folio_put(home.spare);
-	godwit_batch_free(batch);
-	godwit_export_move_end(&peers);
-	return ret;
 }

@@ -18,99 +18,13 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
-#include "../compat/rmap.h"
 #include "device.h"
-#include "home.h"
 #include "pagemap.h"
+#include "shield.h"
+#include "touch.h"
 #include "vram.h"
 
 const struct godwit_pagemap_owner godwit_pagemap_owner;
-
-/* In &page.zone_device_data: see pagemap_keep(). */
-#define PAGEMAP_ZAPPED	((void *)1)
-
-/* References that shield a folio: more than there can be zaps meanwhile. */
-#define PAGEMAP_SHIELD	0x100000
-
-/*
- * The kernel drops a huge page of private VRAM once too often where its mapping is zapped (exit,
- * munmap, MADV_DONTNEED) while it is being migrated: zap_huge_pmd_folio() takes the migration entry
- * for a mapping, so a mapping and a reference are missing (compat/rmap.h). A fork copies migration
- * entries, so a child that exits is enough, and the page has its owner still.
- *
- * While a folio is isolated it is shielded by references, so that it is never free meanwhile, and
- * what is missing is given back before anybody looks at its counts (godwit_pagemap_unshield()).
- * Between the shields there are moments in which the last reference can go: then the kernel takes
- * the charge and the reverse map from the folio, without which the migration entries of others
- * would stay for ever, and calls us. Whoever migrates the folio holds it still. It gets its
- * reference and its reverse map back (only the charge is lost), and the migration is told.
- *
- * In the zap, with the lock of the page table.
- */
-static bool pagemap_keep(struct folio *folio)
-{
-	struct page *page = folio_page(folio, 0);
-	struct godwit_pagemap *pagemap = &godwit_page_device(page)->pagemap;
-	int missing = folio_test_large(folio) ? godwit_folio_missing(folio) : 0;
-
-	if (!missing)
-		return false;
-	godwit_folio_mend(folio, missing);
-	/* Our caller gives these back as soon as we return. */
-	percpu_ref_get_many(&page_pgmap(page)->ref, folio_nr_pages(folio));
-	folio->mapping = pagemap->mappings[godwit_page_frame(page) / GODWIT_BLOCK_FRAMES];
-	page->zone_device_data = PAGEMAP_ZAPPED;
-	/* Pairs with godwit_pagemap_zapped(). */
-	smp_wmb();
-	folio_set_count(folio, missing);
-	return true;
-}
-
-/**
- * godwit_pagemap_zapped() - did a folio lose its last reference while it was being migrated?
- * @folio: of private VRAM, locked by the caller, who migrates it.
- *
- * If so, the kernel took its charge from it, and what it moved to may lack its reverse map: the
- * folio must stay. The answer is given once.
- */
-bool godwit_pagemap_zapped(struct folio *folio)
-{
-	struct page *page = folio_page(folio, 0);
-
-	if (!folio_test_large(folio))
-		return false;
-	/* The zap is at pagemap_keep(), with a spinlock held. */
-	while (!folio_ref_count(folio))
-		cpu_relax();
-	smp_rmb();
-	return xchg(&page->zone_device_data, NULL) == PAGEMAP_ZAPPED;
-}
-
-/**
- * godwit_pagemap_shield() - let nobody free a folio that is isolated.
- * @folio: of private VRAM, 512 pages, not mapped, locked by the caller, who migrates it.
- */
-void godwit_pagemap_shield(struct folio *folio)
-{
-	/* Not to be overwritten by pagemap_keep(). */
-	while (!folio_ref_add_unless_zero(folio, PAGEMAP_SHIELD))
-		cpu_relax();
-}
-
-/**
- * godwit_pagemap_unshield() - the end of that.
- * @folio: shielded, and still not mapped. It is freed where nobody else holds it.
- */
-void godwit_pagemap_unshield(struct folio *folio)
-{
-	int missing = godwit_folio_missing(folio);
-
-	if (missing) {
-		godwit_folio_mend(folio, missing);
-		folio_ref_add(folio, missing);
-	}
-	folio_put_refs(folio, PAGEMAP_SHIELD);
-}
 
 /**
  * godwit_pagemap_publish() - remember the reverse map of a folio that has come to VRAM.
@@ -129,7 +43,7 @@ static void pagemap_folio_free(struct folio *folio)
 {
 	struct page *page = folio_page(folio, 0);
 
-	if (pagemap_keep(folio))
+	if (godwit_shield_keep(folio))
 		return;
 	godwit_vram_release(godwit_page_device(page), godwit_page_frame(page),
 			    folio_nr_pages(folio));
@@ -141,7 +55,7 @@ static void pagemap_folio_free(struct folio *folio)
  */
 static const struct dev_pagemap_ops pagemap_ops = {
 	.folio_free = pagemap_folio_free,
-	.migrate_to_ram = godwit_home_fault,
+	.migrate_to_ram = godwit_touch,
 };
 
 /**

@@ -45,9 +45,6 @@ extern const struct godwit_pagemap_owner godwit_pagemap_owner;
 
 int godwit_pagemap_init(struct godwit_device *gdev);
 void godwit_pagemap_fini(struct godwit_device *gdev);
-bool godwit_pagemap_zapped(struct folio *folio);
-void godwit_pagemap_shield(struct folio *folio);
-void godwit_pagemap_unshield(struct folio *folio);
 void godwit_pagemap_publish(struct page *page);
 
 struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame,

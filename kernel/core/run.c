@@ -319,7 +319,7 @@ void godwit_run_finish(struct godwit_run *run)
 		span->moved_huge += run->home.moved_huge;
 	}
 	migrate_vma_finalize(args);
-	godwit_home_end(span->batch);
+	godwit_home_end(span->batch, &run->home);
 	/* The next run of the span must not find these again. */
 	memset(args->src, 0, args->npages * sizeof(*args->src));
 	memset(args->dst, 0, args->npages * sizeof(*args->dst));

@@ -18,15 +18,27 @@ namespace godwit::guest {
 namespace {
 
 constexpr const char* kSlowCopies = "/sys/module/godwit_soft/parameters/slow_copies";
+constexpr const char* kFailCopies = "/sys/module/godwit_soft/parameters/fail_copies";
+constexpr const char* kSlowSwitch = "/sys/module/godwit/parameters/slow_switch";
 
-class Slow : public DeviceTest, public ::testing::WithParamInterface<bool> {
+// What is under way, and where it takes its time: in the copy, or where the kernel switches to it.
+struct Way {
+  const char* name;
+  Memory::Kind kind;
+  const char* copy_us;
+  const char* switch_us;
+};
+
+class Slow : public DeviceTest, public ::testing::WithParamInterface<Way> {
  protected:
   void SetUp() override {
     DeviceTest::SetUp();
-    ASSERT_EQ(write_file(kSlowCopies, "10000"), 0);
+    ASSERT_EQ(write_file(kSlowCopies, GetParam().copy_us), 0);
+    ASSERT_EQ(write_file(kSlowSwitch, GetParam().switch_us), 0);
   }
   void TearDown() override {
-    EXPECT_EQ(write_file(kSlowCopies, "0"), 0);
+    for (const char* parameter : {kSlowCopies, kFailCopies, kSlowSwitch})
+      EXPECT_EQ(write_file(parameter, "0"), 0) << parameter;
     DeviceTest::TearDown();
   }
   // Whether an eviction of all moved anything. It may be interrupted: children end all the time.
@@ -46,12 +58,14 @@ class Slow : public DeviceTest, public ::testing::WithParamInterface<bool> {
     const int error = gpu_.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
     EXPECT_TRUE(error == 0 || error == -EINTR) << error;
   }
-  Memory::Kind kind() const { return GetParam() ? Memory::kHugePages : Memory::kAnonymous; }
+  Memory::Kind kind() const { return GetParam().kind; }
 };
 
-INSTANTIATE_TEST_SUITE_P(Pages, Slow, ::testing::Bool(), [](const auto& each) {
-  return std::string(each.param ? "Huge" : "Small");
-});
+INSTANTIATE_TEST_SUITE_P(Pages, Slow,
+                         ::testing::Values(Way{"Small", Memory::kAnonymous, "10000", "0"},
+                                           Way{"Huge", Memory::kHugePages, "10000", "0"},
+                                           Way{"HugeAtTheSwitch", Memory::kHugePages, "0", "5000"}),
+                         [](const auto& each) { return std::string(each.param.name); });
 
 // Does `body` again and again in another thread, until `times` of what it answers have come
 // together and `enough` is set.
@@ -97,6 +111,39 @@ TEST_P(Slow, ChildrenThatExitWhileItIsEvictedLeaveTheParentItsBytes) {
     }
   }
   EXPECT_BYTES(memory.data(), memory.size(), 1u);
+}
+
+// What cannot be copied stays, and gets its mappings back.
+TEST_P(Slow, ChildrenThatExitWhileItStaysLeaveTheParentItsBytes) {
+  const uint64_t free_before = gpu_.info().vram_free;
+  for (uint64_t round = 0; round < rounds(6); ++round) {
+    Memory memory(kHuge, kind());
+    fill(memory.data(), memory.size(), 1);
+    to_vram(memory);
+    ASSERT_EQ(write_file(kFailCopies, "1000000"), 0);
+    {
+      const Meanwhile evicting(4, [&] {
+        evict();
+        return uint64_t{1};
+      });
+      for (unsigned children = 0; children < 12 || !evicting.seen(); ++children) {
+        const pid_t child = fork();
+        if (child == 0) _exit(0);
+        int status = -1;
+        waitpid(child, &status, 0);
+        ASSERT_TRUE(exited_well(status)) << status << " in round " << round;
+      }
+    }
+    ASSERT_EQ(write_file(kFailCopies, "0"), 0);
+    EXPECT_NE(gpu_.in_vram(memory.data(), memory.size()), 0u);
+    // Frames that are taken for free are somebody else's soon.
+    Memory other(kHuge, kind());
+    fill(other.data(), other.size(), 2);
+    to_vram(other);
+    EXPECT_BYTES(memory.data(), memory.size(), 1u);
+    EXPECT_BYTES(other.data(), other.size(), 2u);
+  }
+  EXPECT_EQ(wait_for_free(gpu_, free_before), free_before);
 }
 
 // The same entry is zapped where it was shared before, and the other side keeps the page.
