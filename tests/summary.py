@@ -23,7 +23,7 @@ PASSED, FAILED, SKIPPED = "passed", "failed", "skipped"
 EXIT_SUCCESS, EXIT_BUILD_FAILED, EXIT_TESTS_FAILED, EXIT_NO_TESTS = 0, 1, 3, 4
 SCRIPT_LINE = re.compile(r"^(PASS|FAIL|SKIP) (\S+?)(?::(?:\s+(.*))?|\s+(.*))?$")
 SCRIPT_OUTCOME = {"PASS": PASSED, "FAIL": FAILED, "SKIP": SKIPPED}
-GTEST_LINE = re.compile(r"^\[ (RUN     |      OK|  FAILED|  SKIPPED) \] ([\w/]+\.[\w/]+)")
+GTEST_LINE = re.compile(r"^\[ (RUN     |      OK| FAILED | SKIPPED) \] ([\w/]+\.[\w/]+)")
 SOURCE_LINE = re.compile(r"^\S+:\d+:?$")
 
 

@@ -51,7 +51,8 @@ X
 bazel_xml='<testsuites><testsuite name="t" tests="1"><testcase name="t" status="run"/></testsuite></testsuites>'
 for folder in script crash whole slow; do echo "$bazel_xml" >$folder/test.xml; done
 printf 'noise\nPASS one\nFAIL two::part: wrong sum\nSKIP three: needs octave\n' >script/test.log
-printf '[ RUN      ] B.First\n[       OK ] B.First (0 ms)\n[ RUN      ] B.Second\nSegmentation fault\n' >crash/test.log
+printf '%s\n' '[ RUN      ] B.First' '[       OK ] B.First (0 ms)' '[ RUN      ] B.Lacks' '[  SKIPPED ] B.Lacks (0 ms)' \
+  '[ RUN      ] B.Wrong/Soft' '[  FAILED  ] B.Wrong/Soft, where GetParam() = Soft (3 ms)' '[ RUN      ] B.Second' 'Segmentation fault' >crash/test.log
 echo 'nothing of note' >whole/test.log
 printf 'PASS early\n' >slow/test.log
 printf '<testsuites tests="0" name="AllTests"></testsuites>' >empty/test.xml
@@ -66,7 +67,9 @@ expect ScriptIsCountedByLine 1 "1 passed, 1 failed, 1 skipped" --run default 3 s
 contains ScriptNameMayHaveColons "FAILED [default] //t:script two::part: wrong sum"
 contains ScriptSkipKeepsItsReason "SKIPPED [default] //t:script three: needs octave"
 { event crash FAILED; finished; } >crash.json
-expect CrashKeepsEarlierPassesAndNamesTheTest 1 "1 passed, 1 failed, 0 skipped" --run default 3 crash.json
+expect CrashKeepsWhatCameBeforeAndNamesTheTest 1 "1 passed, 2 failed, 1 skipped" --run default 3 crash.json
+contains FailureBeforeACrashIsNamed "FAILED [default] //t:crash B.Wrong/Soft: see its log"
+contains SkipBeforeACrashIsNamed "SKIPPED [default] //t:crash B.Lacks: see its log"
 contains CrashedTestIsNamed "FAILED [default] //t:crash B.Second: the program ended inside this test"
 { event whole FAILED; finished; } >whole.json
 expect FailedTargetWithoutCasesIsOneFailure 1 "0 passed, 1 failed, 0 skipped" --run default 3 whole.json

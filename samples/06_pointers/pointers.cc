@@ -54,6 +54,7 @@ using Device = std::function<Sums(bool changes, std::string* problem)>;
 /// the same.
 bool take_turns(const std::string& name, World& world, const Device& device) {
   const Sums before = pointers::sums_of(world);
+  const pointers::Ends ends = pointers::ends_of(world);
   std::string problem;
   const Sums seen = device(false, &problem);
   if (problem.empty()) print(name, seen);
@@ -62,11 +63,12 @@ bool take_turns(const std::string& name, World& world, const Device& device) {
   print(name + ", after its change", changed);
   const Sums after = pointers::sums_of(world);
   print("CPU", after);
+  const bool turned = pointers::ends_of(world) == pointers::turned(ends);
   pointers::change(world);
   print("CPU, after its change", pointers::sums_of(world));
   const Sums again = device(false, &problem);
   if (!problem.empty()) fail(name + ": " + problem);
-  return seen == before && changed == pointers::changed(before) && after == changed &&
+  return turned && seen == before && changed == pointers::changed(before) && after == changed &&
          again == pointers::changed(after);
 }
 

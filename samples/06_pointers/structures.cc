@@ -87,6 +87,16 @@ void change(World& world) {
   }
 }
 
+Ends ends_of(const World& world) {
+  Ends ends{world.list, world.list, world.tree, world.tree};
+  while (ends.last->next != nullptr) ends.last = ends.last->next;
+  while (ends.leftmost->left != nullptr) ends.leftmost = ends.leftmost->left;
+  while (ends.rightmost->right != nullptr) ends.rightmost = ends.rightmost->right;
+  return ends;
+}
+
+Ends turned(const Ends& ends) { return {ends.last, ends.first, ends.rightmost, ends.leftmost}; }
+
 Sums changed(Sums sums) {
   return {sums.list + kNodes, sums.tree + kKeys,
           sums.table + kRows * (kRows - 1) / 2 * 10 + kLongRow};

@@ -47,6 +47,18 @@ void change(World& world);
 /// What that does to the sums.
 Sums changed(Sums sums);
 
+/// Where list and tree begin and end, by their links: sums do not show in which order they come.
+struct Ends {
+  const Node* first = nullptr;
+  const Node* last = nullptr;
+  const Tree* leftmost = nullptr;
+  const Tree* rightmost = nullptr;
+  bool operator==(const Ends&) const = default;
+};
+Ends ends_of(const World& world);
+/// What the change does to them.
+Ends turned(const Ends& ends);
+
 /// Page ranges that hold the world: as few bytes as `most` ranges can have, and one a mapping at
 /// least.
 struct Area {

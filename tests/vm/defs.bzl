@@ -25,6 +25,7 @@ def godwit_guest_test(
         other_versions = False,
         memory = "4G",
         program_timeout_s = 120,
+        tsan = False,
         data = [],
         tags = [],
         **kwargs):
@@ -47,6 +48,7 @@ def godwit_guest_test(
         modules/newer_minor and modules/newer_major, each with a file `version`.
       memory: of the VM.
       program_timeout_s: for one program.
+      tsan: also runs with --config=tsan.
       data: files that the programs read, at their paths below the working folder.
       tags: beside those that are always there.
       **kwargs: as for sh_test.
@@ -66,7 +68,7 @@ def godwit_guest_test(
         srcs = ["//tests/vm:guest_test.py"],
         args = arguments,
         data = programs + data + module_sources + ["//tests/vm:harness"],
-        tags = ["vm", "no-asan", "no-tsan", "exclusive"] + (["vm-debug", "manual"] if kernel == "debug" else []) + tags,
+        tags = ["vm", "no-asan", "exclusive"] + ([] if tsan else ["no-tsan"]) + (["vm-debug", "manual"] if kernel == "debug" else []) + tags,
         timeout = kwargs.pop("timeout", "eternal" if kernel == "debug" else "long"),
         **kwargs
     )

@@ -7,6 +7,15 @@
 
 #include <string>
 
+#ifdef __SANITIZE_THREAD__
+// A report belongs to the case in which the program ends. Children of tests have engines, and so
+// threads, of their own.
+extern "C" const char* __tsan_default_options();   // NOLINT: the sanitizer's name
+extern "C" const char* __tsan_default_options() {  // NOLINT
+  return "halt_on_error=1:second_deadlock_stack=1:die_after_fork=0";
+}
+#endif
+
 namespace {
 
 class Marker : public testing::EmptyTestEventListener {

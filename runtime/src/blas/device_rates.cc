@@ -39,10 +39,7 @@ double time_of(Device& device, const Hold& hold, bool double_precision, std::uin
 int wait_for_gemm(Device& device, Ticket ticket, double flops) noexcept {
   // A device of 10 MFLOP/s is slower than any that exists.
   const double bound = std::min(60 + flops / 1e7, 1e6);
-  const int error = device.wait(
-      ticket, std::chrono::nanoseconds(static_cast<std::int64_t>(bound * 1e9)));
-  if (error == -ETIMEDOUT) device.lose();
-  return error;
+  return device.finish(ticket, std::chrono::nanoseconds(static_cast<std::int64_t>(bound * 1e9)));
 }
 
 void DeviceRates::learn(bool double_precision, double flops, double seconds) {

@@ -70,12 +70,7 @@ Result<WalkResult> Context::walk(const WalkRequest& request) {
   }
   Ticket ticket = 0;
   int error = (*device)->submit(command, &ticket);
-  if (error == 0) error = (*device)->wait(ticket, kPatience);
-  if (error == -ETIMEDOUT) {
-    // What it would write to is about to go.
-    (*device)->lose();
-    (void)(*device)->wait(ticket, kPatience);
-  }
+  if (error == 0) error = (*device)->finish(ticket, kPatience);
   if (error != 0) return tl::unexpected(error_of(error));
   return result;
 }

@@ -184,6 +184,10 @@ class Device {
   /// Waits until the ticket is complete: 0, or the error of that operation, or -ETIMEDOUT.
   [[nodiscard]] virtual int wait(Ticket ticket, std::chrono::nanoseconds timeout) noexcept = 0;
 
+  /// Waits for a command before its table and its result go, which are the caller's. A device that
+  /// needs longer is lost, and then: -ETIMEDOUT once it uses neither any more.
+  [[nodiscard]] int finish(Ticket ticket, std::chrono::nanoseconds patience) noexcept;
+
   /// True once the ticket is complete, without waiting.
   [[nodiscard]] virtual bool done(Ticket ticket) noexcept = 0;
 

@@ -8,33 +8,13 @@
 #include <vector>
 
 #include "godwit.h"
+#include "tests/bindings/context_test.h"
 
 extern "C" int godwit_test_c_round_trip(void);
 
 namespace {
 
-class CApi : public ::testing::Test {
- protected:
-  void SetUp() override {
-    godwit_options options{};
-    options.size = sizeof(options);
-    options.device = "soft";
-    options.vram_bytes = 16U << 20;
-    options.arena_bytes = 256U << 20;
-    options.pool_bytes = 8U << 20;
-    const int code = godwit_context_create(&options, &context_);
-    if (code == GODWIT_UNAVAILABLE) GTEST_SKIP() << "lacks userfaultfd: " << godwit_last_error();
-    ASSERT_EQ(code, GODWIT_OK) << godwit_last_error();
-  }
-  void TearDown() override { godwit_context_destroy(context_); }
-
-  [[nodiscard]] char* region(size_t bytes) {
-    void* made = nullptr;
-    EXPECT_EQ(godwit_allocate(context_, bytes, 0, &made), GODWIT_OK) << godwit_last_error();
-    return static_cast<char*>(made);
-  }
-  godwit_context* context_ = nullptr;
-};
+class CApi : public godwit::ContextTest {};
 
 constexpr size_t kBytes = 3U << 20;
 

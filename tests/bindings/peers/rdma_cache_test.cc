@@ -11,6 +11,7 @@
 #include <string>
 
 #include "godwit_libfabric.h"
+#include "tests/bindings/context_test.h"
 
 namespace {
 
@@ -39,13 +40,8 @@ class RdmaCache : public ::testing::TestWithParam<const char*> {
     if (!lacking.empty()) GTEST_SKIP() << lacking;
     ::setenv("FI_VERBS_MR_CACHE_ENABLE", "1", 1);
     ::setenv("GODWIT_ENGINE", GetParam(), 1);
-    godwit_options options{};
-    options.size = sizeof(options);
+    godwit_options options = godwit::small_options();
     options.engine = GetParam();
-    options.device = "soft";
-    options.vram_bytes = 16U << 20;
-    options.arena_bytes = 256U << 20;
-    options.pool_bytes = 8U << 20;
     ASSERT_EQ(godwit_context_create(&options, &context_), GODWIT_OK) << godwit_last_error();
     void* region = nullptr;
     ASSERT_EQ(godwit_allocate(context_, kBytes, 0, &region), GODWIT_OK);

@@ -12,6 +12,7 @@ extern "C" {
 #include <cstring>
 
 #include "godwit_ucx.h"
+#include "tests/bindings/context_test.h"
 
 namespace {
 
@@ -33,21 +34,12 @@ void dump_region(void*, ucs_rcache_t*, ucs_rcache_region_t*, char* text, size_t 
   if (most != 0) *text = '\0';
 }
 
-class Ucx : public ::testing::Test {
+class Ucx : public godwit::ContextTest {
  protected:
   void SetUp() override {
-    godwit_options options{};
-    options.size = sizeof(options);
-    options.device = "soft";
-    options.vram_bytes = 16U << 20;
-    options.arena_bytes = 256U << 20;
-    options.pool_bytes = 8U << 20;
-    const int code = godwit_context_create(&options, &context_);
-    if (code == GODWIT_UNAVAILABLE) GTEST_SKIP() << "lacks userfaultfd: " << godwit_last_error();
-    ASSERT_EQ(code, GODWIT_OK) << godwit_last_error();
-    void* region = nullptr;
-    ASSERT_EQ(godwit_allocate(context_, kBytes, 0, &region), GODWIT_OK);
-    base_ = static_cast<char*>(region);
+    ContextTest::SetUp();
+    if (context_ == nullptr) return;
+    base_ = region(kBytes);
     std::memset(base_, 1, kBytes);
 
     static const ucs_rcache_ops_t ops = {register_region, drop_region, dump_region};
@@ -67,7 +59,7 @@ class Ucx : public ::testing::Test {
   void TearDown() override {
     if (cache_ != nullptr) ucs_rcache_destroy(cache_);
     godwit_ucx_end(exporter_);
-    godwit_context_destroy(context_);
+    ContextTest::TearDown();
   }
   /// A transfer from these bytes: a registration, from the cache where it has one.
   void use(char* at, size_t bytes) {
@@ -75,13 +67,7 @@ class Ucx : public ::testing::Test {
     ASSERT_EQ(ucs_rcache_get(cache_, at, bytes, PROT_READ | PROT_WRITE, nullptr, &region), UCS_OK);
     ucs_rcache_region_put(cache_, region);
   }
-  void move(char* at, size_t bytes) {
-    godwit_move_report report{};
-    ASSERT_EQ(godwit_prefetch(context_, at, bytes, GODWIT_DEVICE, &report), GODWIT_OK);
-    EXPECT_EQ(report.stayed, 0U);
-  }
 
-  godwit_context* context_ = nullptr;
   godwit_ucx* exporter_ = nullptr;
   ucs_rcache_t* cache_ = nullptr;
   char* base_ = nullptr;
@@ -95,7 +81,7 @@ TEST_F(Ucx, ARegistrationCacheDropsWhatMoves) {
   use(other, 8192);
   use(base_, 8192);
   EXPECT_EQ(counts_.registered, 2) << "the third was in the cache";
-  move(base_, kBytes / 2);
+  move(base_, kBytes / 2, GODWIT_DEVICE);
   EXPECT_GE(godwit_ucx_told(exporter_), 1U);
   use(base_, 8192);
   EXPECT_EQ(counts_.registered, 3) << "registered anew";
@@ -108,7 +94,7 @@ TEST_F(Ucx, ARegistrationCacheDropsWhatMoves) {
 // gone.
 TEST_F(Ucx, WithoutTheExporterTheCacheKeepsWhatIsGone) {
   use(base_, 8192);
-  move(base_, kBytes / 2);
+  move(base_, kBytes / 2, GODWIT_DEVICE);
   use(base_, 8192);
   EXPECT_EQ(counts_.registered, 1);
   EXPECT_EQ(counts_.dropped, 0);
@@ -135,7 +121,7 @@ TEST_F(Ucx, AHandlerSeesTheRangeBeforeThePagesGo) {
   };
   ASSERT_EQ(ucm_set_event_handler(UCM_EVENT_VM_UNMAPPED, 1000, handler, &seen), UCS_OK);
   ASSERT_EQ(godwit_ucx_export(context_, &exporter_), GODWIT_OK);
-  move(base_, kBytes);
+  move(base_, kBytes, GODWIT_DEVICE);
   ucm_unset_event_handler(UCM_EVENT_VM_UNMAPPED, handler, &seen);
   EXPECT_GE(seen.bytes, kBytes);
   EXPECT_TRUE(seen.in_ram) << "told after the move";

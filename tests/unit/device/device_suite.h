@@ -296,6 +296,18 @@ TEST_P(DeviceTest, LossReleasesWaiters) {
   EXPECT_TRUE(device_->done(tickets.back()));
 }
 
+TEST_P(DeviceTest, ACommandThatTakesTooLongRunsNoMoreWhenItsCallerGoesOn) {
+  const std::uint64_t size = busy_size(768);
+  Ticket ticket = 0;
+  {
+    const BusyWork work(take_frames(BusyWork::frames(size)), size);
+    for (int i = 0; i < 6; ++i) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
+    EXPECT_EQ(device_->finish(ticket, std::chrono::microseconds(10)), -ETIMEDOUT);
+    EXPECT_TRUE(device_->done(ticket)) << "it still reads a table that is about to go";
+  }
+  EXPECT_EQ(device_->wait(ticket, kLong), -ENODEV) << "a device that does not answer is lost";
+}
+
 TEST_P(DeviceTest, VramOutOfRangeIsInvalid) {
   const std::uint64_t size = device_->info().vram_bytes;
   std::vector<std::byte> bytes(kChunkBytes, std::byte{0x44});

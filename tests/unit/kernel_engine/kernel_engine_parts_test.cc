@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
-// The parts of the kernel engine over a stand-in for the module: versions forced on either side, events
-// that are lost, words that change, counters that the kernel keeps.
+// The parts of the kernel engine over a stand-in for the module: versions forced on either side,
+// events that are lost, words that change, counters that the kernel keeps.
 #include <gtest/gtest.h>
 
+#include <atomic>
+#include <chrono>
+#include <thread>
+
 #include "runtime/src/engine/kernel/account.h"
+#include "runtime/src/engine/kernel/admission.h"
 #include "runtime/src/engine/kernel/advice_map.h"
 #include "runtime/src/engine/kernel/event_reader.h"
 #include "runtime/src/engine/kernel/known_ranges.h"
@@ -267,6 +272,42 @@ TEST(MoverOfTheKernel, ARangeThatNeverRestsIsReportedAsRacedAndLeftToTheDevicesF
   const auto gone = mover.to_vram(run, 64 * kPageBytes);
   ASSERT_FALSE(gone);
   EXPECT_EQ(gone.error().code, Code::kDeviceLost);
+}
+
+TEST(Admission, WhoLetsGoAndAsksAgainDoesNotOvertakeWhoWaits) {
+  using std::chrono::minutes;
+  Admission admission;
+  ASSERT_TRUE(admission.enter(12, 16, minutes(0)));
+  for (int round = 0; round < 20; ++round) {
+    std::atomic<bool> entered{false};
+    std::thread other([&] {
+      EXPECT_TRUE(admission.enter(12, 16, minutes(1)));
+      entered = true;
+      admission.leave(12);
+    });
+    while (admission.waiting() == 0) std::this_thread::yield();
+    admission.leave(12);
+    EXPECT_TRUE(admission.enter(12, 16, minutes(1)));
+    const bool overtaken = !entered;
+    if (overtaken) admission.leave(12);
+    other.join();
+    ASSERT_FALSE(overtaken) << "in round " << round;
+  }
+}
+
+TEST(Admission, WhoMustWaitHoldsBackNobodyForWhomThereIsRoom) {
+  using std::chrono::minutes;
+  Admission admission;
+  ASSERT_TRUE(admission.enter(8, 16, minutes(1)));
+  std::thread other([&] { EXPECT_TRUE(admission.enter(16, 16, minutes(1))); });
+  while (admission.waiting() == 0) std::this_thread::yield();
+  // The other waits for this thread, which needs more before it lets go.
+  EXPECT_TRUE(admission.enter(4, 16, minutes(1)));
+  EXPECT_FALSE(admission.enter(5, 16, minutes(0)));
+  admission.leave(4);
+  admission.leave(8);
+  other.join();
+  EXPECT_FALSE(admission.enter(1, 16, std::chrono::milliseconds(1)));
 }
 
 TEST(AdviceOfRanges, PartsKeepTheirOwn) {

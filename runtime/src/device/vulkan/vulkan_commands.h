@@ -53,8 +53,8 @@ class Commands {
     std::size_t index = 0;            // of the partial sums
     std::uint32_t partial_count = 0;  // SumCommand: to be added up
     std::uint64_t* sum = nullptr;
-    WalkResult* walk = nullptr;       // WalkCommand: the state of the walk is where sums would be
-    bool rows = false;                // it is one partial result a workgroup
+    WalkResult* walk = nullptr;  // WalkCommand: the state of the walk is where sums would be
+    bool rows = false;           // it is one partial result a workgroup
   };
   struct Pending {
     Ticket ticket = 0;
@@ -74,8 +74,10 @@ class Commands {
   [[nodiscard]] int record_words(WordOperation operation, const DeviceSpan& span,
                                  std::uint32_t value, Submission& submission);
   [[nodiscard]] int record_walk(const WalkCommand& command, Submission& submission);
-  [[nodiscard]] int record_nodes(const WalkCommand& command, Submission& submission);
-  [[nodiscard]] int record_rows(const WalkCommand& command, Submission& submission);
+  void record_nodes(const WalkCommand& command, const Submission& submission,
+                    VkCommandBuffer commands) noexcept;
+  void record_rows(const WalkCommand& command, const Submission& submission,
+                   VkCommandBuffer commands) noexcept;
   [[nodiscard]] int record_gemm(const GemmCommand& command, const GemmExtents& extents,
                                 Submission& submission);
   [[nodiscard]] int begin(Submission& submission, VkCommandBuffer* commands);

@@ -43,6 +43,17 @@ struct RowsPush {
 };
 static_assert(sizeof(RowsPush) <= Pipelines::kPushBytes);
 
+/// With what both shaders are told.
+template <typename Push>
+Push push_of(const WalkCommand& command, std::uint64_t memories) {
+  Push push;
+  push.memories = memories;
+  push.memory_count = static_cast<std::uint32_t>(command.memory.size());
+  std::copy(command.links.begin(), command.links.end(), push.links);
+  push.add = command.add;
+  return push;
+}
+
 }  // namespace
 
 WalkResult walk_result(const std::byte* state, bool rows) noexcept {
@@ -89,31 +100,33 @@ int Commands::record_walk(const WalkCommand& command, Submission& submission) {
   if (error == 0) error = place_memories(command, submission);
   if (error != 0) return error;
   submission.rows = command.shape == WalkCommand::Shape::kRows;
-  error = submission.rows ? record_rows(command, submission) : record_nodes(command, submission);
+  VkPipeline pipeline = VK_NULL_HANDLE;
+  error = pipelines_->walk(submission.rows, &pipeline);
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  if (error == 0) error = begin(submission, &commands);
+  if (error != 0) return error;
+  gpu_.vk.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
+  if (submission.rows) {
+    record_rows(command, submission, commands);
+  } else {
+    record_nodes(command, submission, commands);
+  }
+  error = end_commands(gpu_, commands);
   if (error == 0) submission.walk = command.result;
   return error;
 }
 
-int Commands::record_nodes(const WalkCommand& command, Submission& submission) {
-  VkPipeline pipeline = VK_NULL_HANDLE;
-  int error = pipelines_->walk(false, &pipeline);
-  VkCommandBuffer commands = VK_NULL_HANDLE;
-  if (error == 0) error = begin(submission, &commands);
-  if (error != 0) return error;
+void Commands::record_nodes(const WalkCommand& command, const Submission& submission,
+                            VkCommandBuffer commands) noexcept {
   const WalkState state{.result = {}, .node = command.head, .waiting = 0};
   std::memcpy(partials_of(submission), &state, sizeof state);
-  NodesPush push;
-  push.memories = submission.tables.address();
+  auto push = push_of<NodesPush>(command, submission.tables.address());
   push.state = partials_address(submission);
-  push.memory_count = static_cast<std::uint32_t>(command.memory.size());
-  std::copy(command.links.begin(), command.links.end(), push.links);
   push.value = command.value;
   push.limit = command.limit;
-  push.add = command.add;
   push.rounds = kNodesOfDispatch;
   push.flags =
       (command.shape == WalkCommand::Shape::kTree ? kTree : 0) | (command.turn ? kTurn : 0);
-  gpu_.vk.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
   gpu_.vk.vkCmdPushConstants(commands, pipelines_->layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0,
                              sizeof push, &push);
   // A round more than nodes: what finds that the limit is reached.
@@ -121,33 +134,22 @@ int Commands::record_nodes(const WalkCommand& command, Submission& submission) {
     if (done != 0) full_barrier(gpu_, commands);
     gpu_.vk.vkCmdDispatch(commands, 1, 1, 1);
   }
-  return end_commands(gpu_, commands);
 }
 
-int Commands::record_rows(const WalkCommand& command, Submission& submission) {
-  VkPipeline pipeline = VK_NULL_HANDLE;
-  int error = pipelines_->walk(true, &pipeline);
-  VkCommandBuffer commands = VK_NULL_HANDLE;
-  if (error == 0) error = begin(submission, &commands);
-  if (error != 0) return error;
+void Commands::record_rows(const WalkCommand& command, const Submission& submission,
+                           VkCommandBuffer commands) noexcept {
   std::memset(partials_of(submission), 0, kRowsOfDispatch * sizeof(RowsPartial));
-  RowsPush push;
-  push.memories = submission.tables.address();
+  auto push = push_of<RowsPush>(command, submission.tables.address());
   push.partials = partials_address(submission);
   push.head = command.head;
-  push.memory_count = static_cast<std::uint32_t>(command.memory.size());
-  std::copy(command.links.begin(), command.links.end(), push.links);
   push.stride = command.stride;
   push.rows = command.head == 0 ? 0 : command.limit;
-  push.add = command.add;
-  gpu_.vk.vkCmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, pipeline);
   for (; push.first < push.rows; push.first += kRowsOfDispatch) {
     if (push.first != 0) full_barrier(gpu_, commands);
     gpu_.vk.vkCmdPushConstants(commands, pipelines_->layout(), VK_SHADER_STAGE_COMPUTE_BIT, 0,
                                sizeof push, &push);
     gpu_.vk.vkCmdDispatch(commands, std::min(kRowsOfDispatch, push.rows - push.first), 1, 1);
   }
-  return end_commands(gpu_, commands);
 }
 
 }  // namespace godwit::vulkan
