@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Exports as files: what the call takes, and what becomes of the dma-buf. What importers do with it is in edu_test.cc.
+// Exports as files: what the call takes, and what becomes of the dma-buf. What importers do with it is in edu_*_test.cc.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
