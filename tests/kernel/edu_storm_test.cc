@@ -18,7 +18,7 @@ namespace {
 #ifdef GODWIT_LONG
 constexpr std::chrono::seconds kLength(120);
 #else
-constexpr std::chrono::seconds kLength(20);
+constexpr std::chrono::seconds kLength(15);
 #endif
 
 // Pages of one engine.
