@@ -8,8 +8,11 @@
  * - RAM and coherent VRAM: pinned as the kernel's own I/O pins (FOLL_PIN). Reclaim, compaction and
  *   migration leave such a page alone, and a fork copies it for the child. For importers that can
  *   follow it is a short pin: whoever wants the page to move calls a notifier, which revokes it.
- * - private VRAM: by a reference to its folio, with which no migration gets it. No pin: the kernel
- *   relies on there being none.
+ * - private VRAM: by two references to its folio, with which no migration isolates it. No pin: the
+ *   kernel relies on there being none. One reference would not do: migrate_vma_check_page() grants
+ *   pages of ZONE_DEVICE one more than they have, so that a page was isolated, and copied, whose
+ *   transfer was under way; and where that ended before the references were counted again, the
+ *   copy without its bytes became the page.
  *
  * A snapshot is taken leaf by leaf: look which pages are in private VRAM, pin the others, look
  * again. What the second look finds must be what is held, page by page, while the lock of the chunk
@@ -45,6 +48,9 @@
 /* How often a leaf is tried whose pages changed meanwhile. */
 #define SNAPSHOT_ROUNDS		4
 
+/* References that hold a page of private VRAM. */
+#define SNAPSHOT_HOLD		2
+
 /* References to a small page that we add at most: at 1024 the kernel takes it for pinned. */
 #define SNAPSHOT_REFS		512
 
@@ -78,7 +84,7 @@ static void snapshot_release(struct godwit_snapshot *snapshot, struct page **pag
 
 	for (i = 0; i < count; i++) {
 		if (pages[i] && is_device_private_page(pages[i])) {
-			folio_put(page_folio(pages[i]));
+			folio_put_refs(page_folio(pages[i]), SNAPSHOT_HOLD);
 			pages[i] = NULL;
 		}
 	}
@@ -287,7 +293,7 @@ static bool snapshot_hold(struct snapshot_work *work, unsigned long start, unsig
 		    (!folio_test_large(page_folio(page)) &&
 		     folio_ref_count(page_folio(page)) > SNAPSHOT_REFS))
 			return false;
-		folio_get(page_folio(page));
+		folio_ref_add(page_folio(page), SNAPSHOT_HOLD);
 		pages[i] = page;
 	}
 	return true;

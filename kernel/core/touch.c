@@ -11,6 +11,7 @@
  *
  * Locking: mmap_lock is held for reading and the folio is locked, both by our caller; see home.c.
  */
+#include <linux/delay.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
@@ -37,6 +38,9 @@
 
 /* A page that is touched in vain for longer is reported, and then from time to time. */
 #define TOUCH_PATIENCE	(10 * HZ)
+
+/* How long a page that a peer may have held stays alone. */
+#define TOUCH_PEER_PAUSE_US	1000
 
 /* Touches that follow each other in less are one wait. */
 #define TOUCH_PAUSE	HZ
@@ -94,7 +98,14 @@ static vm_fault_t touch_again(struct godwit_device *gdev, struct folio *folio,
 	/* Within a system call nobody else looks for signals, and the access is repeated. */
 	if (fatal_signal_pending(current))
 		return VM_FAULT_SIGBUS;
-	cond_resched();
+	/*
+	 * An export that has the page held already, but not for its importers yet, ends that when
+	 * it sees what each try does to the address space. Let it come to where it can be revoked.
+	 */
+	if (!list_empty_careful(&godwit_exports))
+		fsleep(TOUCH_PEER_PAUSE_US);
+	else
+		cond_resched();
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <thread>
+#include <utility>
 
 namespace godwit::guest {
 namespace {
@@ -45,7 +46,9 @@ std::vector<std::string> pci_devices(const std::string& vendor, const std::strin
     }
   }
   closedir(folder);
-  std::sort(found.begin(), found.end(), [](const std::string& a, const std::string& b) { return depth(a) > depth(b); });
+  std::sort(found.begin(), found.end(), [](const std::string& a, const std::string& b) {
+    return std::pair(depth(b), a) < std::pair(depth(a), b);
+  });
   return found;
 }
 

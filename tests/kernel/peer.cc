@@ -13,12 +13,24 @@
 #include <cstring>
 #include <thread>
 
+#include "tests/kernel/card.h"
+
 namespace godwit::guest {
 namespace {
 
 constexpr const char* kModule = "/modules/drivers/edu/godwit_edu.ko";
-constexpr const char* kNode = "/dev/godwit_edu";
 constexpr size_t kBaitBytes = size_t{16} << 20;
+
+std::vector<std::string> engines() { return pci_devices("0x1234", "0x11e8"); }
+
+edu_transfer transfer_of(uint64_t offset, const void* buffer, size_t length, uint32_t flags = 0) {
+  edu_transfer args = {};
+  args.offset = offset;
+  args.buffer = reinterpret_cast<uintptr_t>(buffer);
+  args.length = static_cast<uint32_t>(length);
+  args.flags = flags;
+  return args;
+}
 
 }  // namespace
 
@@ -38,18 +50,26 @@ void Export::close() {
   fd_ = -1;
 }
 
-bool Edu::there() { return access(kNode, F_OK) == 0; }
+bool Edu::loaded() { return access("/sys/module/godwit_edu", F_OK) == 0; }
+
+int Edu::count() { return static_cast<int>(engines().size()); }
 
 bool Edu::load() {
-  if (there()) return true;
+  if (loaded()) return true;
   if (access(kModule, R_OK) != 0) return false;
   EXPECT_EQ(system((std::string("insmod ") + kModule).c_str()), 0);
-  return there();
+  return loaded();
 }
 
-Edu::Edu() {
-  fd_ = open(kNode, O_RDWR | O_CLOEXEC);
-  if (fd_ < 0) ADD_FAILURE() << kNode << ": " << strerror(errno);
+Edu::Edu(int number) {
+  const auto found = engines();
+  if (static_cast<size_t>(number) >= found.size()) {
+    ADD_FAILURE() << "no edu device number " << number << ": is this VM without --pci?";
+    return;
+  }
+  const std::string node = "/dev/godwit_edu." + found[static_cast<size_t>(number)];
+  fd_ = open(node.c_str(), O_RDWR | O_CLOEXEC);
+  if (fd_ < 0) ADD_FAILURE() << node << ": " << strerror(errno);
 }
 
 Edu::~Edu() {
@@ -70,26 +90,23 @@ int Edu::transfer(unsigned long request, edu_transfer* args, uint64_t* address) 
 }
 
 int Edu::read(uint64_t offset, void* to, size_t length, uint64_t* address) const {
-  edu_transfer args = {};
-  args.offset = offset;
-  args.buffer = reinterpret_cast<uintptr_t>(to);
-  args.length = static_cast<uint32_t>(length);
+  edu_transfer args = transfer_of(offset, to, length);
   return transfer(EDU_READ, &args, address);
 }
 
 int Edu::write(uint64_t offset, const void* from, size_t length, uint64_t* address) const {
-  edu_transfer args = {};
-  args.offset = offset;
-  args.buffer = reinterpret_cast<uintptr_t>(from);
-  args.length = static_cast<uint32_t>(length);
+  edu_transfer args = transfer_of(offset, from, length);
   return transfer(EDU_WRITE, &args, address);
 }
 
+int Edu::write_until(uint32_t flags, uint64_t offset, const void* from, size_t length) const {
+  edu_transfer args = transfer_of(offset, from, length, flags);
+  return transfer(EDU_WRITE, &args, nullptr);
+}
+
 int Edu::copy(uint64_t from, uint64_t to, size_t length) const {
-  edu_transfer args = {};
-  args.offset = from;
+  edu_transfer args = transfer_of(from, nullptr, length);
   args.buffer = to;
-  args.length = static_cast<uint32_t>(length);
   return transfer(EDU_COPY, &args, nullptr);
 }
 
@@ -98,6 +115,15 @@ edu_counts Edu::counts() const {
   EXPECT_EQ(ioctl(fd_, EDU_COUNTS, &counts), 0) << strerror(errno);
   return counts;
 }
+
+int Edu::await(uint64_t* begun) const {
+  __u64 args = *begun;
+  if (ioctl(fd_, EDU_AWAIT, &args) != 0) return -errno;
+  *begun = args;
+  return 0;
+}
+
+int Edu::finish() const { return ioctl(fd_, EDU_FINISH) == 0 ? 0 : -errno; }
 
 struct Bait::State {
   std::atomic<bool> stop{false};

@@ -28,17 +28,20 @@ class Export {
   uint64_t offset_ = 0;
 };
 
-// QEMU's edu device. A transfer takes it 100 ms. Calls answer 0 or a negative errno.
+// One of QEMU's edu devices. A transfer takes it 100 ms. Calls answer 0 or a negative errno.
 class Edu {
  public:
-  Edu();
+  // The nth of the VM: those below the switch come first.
+  explicit Edu(int number = 0);
   ~Edu();
   Edu(const Edu&) = delete;
   Edu& operator=(const Edu&) = delete;
 
   // Loads its driver, and says why not where it cannot be had.
   static bool load();
-  static bool there();
+  static bool loaded();
+  // How many there are in all.
+  static int count();
 
   int fd() const { return fd_; }
   int import(int dmabuf, uint32_t mode = EDU_DYNAMIC) const;
@@ -46,8 +49,14 @@ class Edu {
   // Bytes of the memory; `address` is the DMA address that was used.
   int read(uint64_t offset, void* to, size_t length, uint64_t* address = nullptr) const;
   int write(uint64_t offset, const void* from, size_t length, uint64_t* address = nullptr) const;
+  // As write(), with EDU_UNTIL_TOLD or EDU_UNTIL_ASKED.
+  int write_until(uint32_t flags, uint64_t offset, const void* from, size_t length) const;
   int copy(uint64_t from, uint64_t to, size_t length) const;
   edu_counts counts() const;
+  // Waits until it has begun more transfers than that, and says how many.
+  int await(uint64_t* begun) const;
+  // Ends a transfer of EDU_UNTIL_ASKED.
+  int finish() const;
 
  private:
   int transfer(unsigned long request, edu_transfer* args, uint64_t* address) const;

@@ -20,6 +20,15 @@ DRIVERS = "drivers"
 BUILT = {".o", ".ko", ".mod", ".cmd", ".order", ".symvers", ".a", ".d"}
 
 
+# A driver that uses it, left loaded by a program that died, goes first.
+UNLOAD = """\
+for user in /sys/module/{name}/holders/*; do
+  [ ! -e "$user" ] || rmmod "${{user##*/}}" || exit
+done
+rmmod {name} || exit
+"""
+
+
 class BuildError(Exception):
     pass
 
@@ -122,7 +131,7 @@ def build(root, kernel, source, to, make_arguments=()):
     # GODWIT_PARAM_<module>: its parameters, from the command line of vm.py.
     lines += [f'insmod "$1/{files[name]}" $GODWIT_PARAM_{name} || exit' for name in order]
     (to / "load").write_text("\n".join(lines) + "\n")
-    (to / "unload").write_text("".join(f"rmmod {name} || exit\n" for name in reversed(order)))
+    (to / "unload").write_text("".join(UNLOAD.format(name=name) for name in reversed(order)))
     return order
 
 

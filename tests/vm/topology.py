@@ -3,12 +3,14 @@
 """The PCI devices of the VM.
 
 A card is QEMU's ivshmem-plain (1af4:1110): its BAR 2 is plain memory, our VRAM on a PCI bus. Its file on the host is shared
-with the VM, an independent witness of what is in the VRAM. Peers are an NVMe disk and QEMU's edu (1234:11e8), which has a
-DMA engine and an interrupt. A stranger (bochs-display, 1234:1111) has a BAR of memory too, and no driver. Card 0 and the peers are below one switch, where one reaches the other; card 1 has a root
-port of its own, and the kernel refuses transfers between it and the peers:
+with the VM, an independent witness of what is in the VRAM. Peers are an NVMe disk and several of QEMU's edu (1234:11e8), which
+has a DMA engine and an interrupt. A stranger (bochs-display, 1234:1111) has a BAR of memory too, and no driver. Card 0, the disk
+and half of the DMA engines are below one switch, where one reaches the other; card 1 and the other engines have root ports of
+their own, and the kernel refuses transfers between any two of these, and between them and what is below the switch:
 
-    root ---- port 1 ---- switch ---- card 0 (chassis 2) / nvme / edu / stranger
+    root ---- port 1 ---- switch ---- card 0 (chassis 2) / nvme / stranger / edu, 4 times
          \\--- port 2 ---- card 1
+         \\--- port 3 to 6 ---- edu
 """
 
 import contextlib
@@ -21,6 +23,8 @@ from pathlib import Path
 UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 CARDS = 2
 STRANGER = "16M"
+# DMA engines below the switch, and as many with root ports of their own. A transfer takes one 100 ms, however small it is.
+ENGINES = 4
 
 
 class TopologyError(ValueError):
@@ -69,12 +73,17 @@ class Topology:
         devices = [
             "pcie-root-port,id=port1,chassis=1", "x3130-upstream,id=up,bus=port1",
             "xio3130-downstream,id=down1,bus=up,chassis=2,slot=1", "xio3130-downstream,id=down2,bus=up,chassis=3,slot=2",
-            "xio3130-downstream,id=down3,bus=up,chassis=4,slot=3", "xio3130-downstream,id=down4,bus=up,chassis=6,slot=4",
+            "xio3130-downstream,id=down3,bus=up,chassis=4,slot=3",
             "pcie-root-port,id=port2,chassis=5",
             "ivshmem-plain,memdev=card0,bus=down1", "ivshmem-plain,memdev=card1,bus=port2",
-            "nvme,serial=godwit,drive=disk,bus=down2", "edu,bus=down3,dma_mask=0xffffffffffffffff",
-            f"bochs-display,vgamem={STRANGER},bus=down4",
+            "nvme,serial=godwit,drive=disk,bus=down2", f"bochs-display,vgamem={STRANGER},bus=down3",
         ]
+        for number in range(ENGINES):
+            devices += [
+                f"xio3130-downstream,id=below{number},bus=up,chassis={10 + number},slot={10 + number}",
+                f"pcie-root-port,id=beside{number},chassis={20 + number}",
+                f"edu,bus=below{number},dma_mask=0xffffffffffffffff", f"edu,bus=beside{number},dma_mask=0xffffffffffffffff",
+            ]
         arguments += ["-drive", f"file={memory}/disk,if=none,id=disk,format=raw"]
         for device in devices:
             arguments += ["-device", device]

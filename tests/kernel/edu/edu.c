@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * godwit_edu - a peer that really moves data: QEMU's edu device does DMA to the memory behind a
- * dma-buf. Each file of /dev/godwit_edu imports one.
+ * dma-buf. Each device has a file in /dev, and each time that this is opened imports one.
  */
 #include <linux/dma-mapping.h>
 #include <linux/fs.h>
@@ -73,20 +73,20 @@ static int edu_do_transfer(struct edu_file *file, unsigned int cmd, struct edu_t
 
 	if (!file->target)
 		return -ENXIO;
-	if (args->pad || args->length > EDU_MAX)
+	if (args->flags & ~(EDU_UNTIL_TOLD | EDU_UNTIL_ASKED) || args->length > EDU_MAX)
 		return -EINVAL;
 	if (cmd == EDU_WRITE) {
 		if (copy_from_user(edu->bounce, buffer, args->length))
 			return -EFAULT;
 		ret = edu_bounce(edu, args->length, false);
-		return ret ?: edu_target_transfer(file->target, args->offset, args->length, true,
+		return ret ?: edu_target_transfer(file->target, args, args->offset, true,
 						  &args->address);
 	}
-	ret = edu_target_transfer(file->target, args->offset, args->length, false, &args->address);
+	ret = edu_target_transfer(file->target, args, args->offset, false, &args->address);
 	if (ret)
 		return ret;
 	if (cmd == EDU_COPY)
-		return edu_target_transfer(file->target, args->buffer, args->length, true, &other);
+		return edu_target_transfer(file->target, args, args->buffer, true, &other);
 	ret = edu_bounce(edu, args->length, true);
 	if (ret)
 		return ret;
@@ -116,6 +116,7 @@ static long edu_call(struct edu_file *file, unsigned int cmd, void __user *to)
 	case EDU_COUNTS:
 		if (!file->target)
 			return -ENXIO;
+		file->target->counts.begun = atomic64_read(&file->edu->begun);
 		return copy_to_user(to, &file->target->counts, sizeof(file->target->counts)) ?
 		       -EFAULT : 0;
 	default:
@@ -126,8 +127,22 @@ static long edu_call(struct edu_file *file, unsigned int cmd, void __user *to)
 static long edu_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
 {
 	struct edu_file *file = filp->private_data;
+	u64 begun;
 	long ret;
 
+	/* About a transfer of whoever has the lock. */
+	if (cmd == EDU_FINISH) {
+		WRITE_ONCE(file->edu->asked, true);
+		return 0;
+	}
+	if (cmd == EDU_AWAIT) {
+		if (copy_from_user(&begun, (void __user *)arg, sizeof(begun)))
+			return -EFAULT;
+		ret = edu_engine_await(file->edu, &begun);
+		if (!ret && copy_to_user((void __user *)arg, &begun, sizeof(begun)))
+			return -EFAULT;
+		return ret;
+	}
 	if (mutex_lock_interruptible(&file->edu->lock))
 		return -EINTR;
 	ret = edu_call(file, cmd, (void __user *)arg);
@@ -166,9 +181,10 @@ static int edu_probe(struct pci_dev *pdev, const struct pci_device_id *id)
 	if (ret)
 		return ret;
 	edu->misc.minor = MISC_DYNAMIC_MINOR;
-	edu->misc.name = "godwit_edu";
+	edu->misc.name = devm_kasprintf(&pdev->dev, GFP_KERNEL, "godwit_edu.%s", pci_name(pdev));
 	edu->misc.fops = &edu_fops;
-	ret = misc_register(&edu->misc);
+	edu->misc.parent = &pdev->dev;
+	ret = edu->misc.name ? misc_register(&edu->misc) : -ENOMEM;
 	if (ret)
 		edu_engine_fini(edu);
 	pci_set_drvdata(pdev, edu);

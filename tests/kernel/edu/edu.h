@@ -8,6 +8,7 @@
 #include <linux/mutex.h>
 #include <linux/spinlock.h>
 #include <linux/types.h>
+#include <linux/wait.h>
 
 #include "edu_uapi.h"
 
@@ -32,6 +33,12 @@ struct edu {
 	struct mutex lock;
 	/** @done: the transfer under way has ended. */
 	struct completion done;
+	/** @begun: transfers with memory of a target. */
+	atomic64_t begun;
+	/** @begin: woken when @begun grows. */
+	wait_queue_head_t begin;
+	/** @asked: the transfer under way is to end. */
+	bool asked;
 	/** @fence_lock: protects @fence; interrupts off. */
 	spinlock_t fence_lock;
 	/** @fence: of the transfer under way, or NULL. */
@@ -66,6 +73,8 @@ struct edu_target {
 	bool busy;
 	/** @revoked: @table is to be unmapped after it. Under the lock of the dma-buf. */
 	bool revoked;
+	/** @told: the transfer under way is to end soon. Set under the lock of the dma-buf. */
+	bool told;
 	/** @counts: what happened. */
 	struct edu_counts counts;
 };
@@ -76,10 +85,12 @@ struct dma_fence *edu_engine_fence(struct edu *edu);
 void edu_engine_start(struct edu *edu, struct dma_fence *fence, dma_addr_t addr, u32 length,
 		      bool to_memory);
 int edu_engine_wait(struct edu *edu);
+void edu_engine_begun(struct edu *edu);
+int edu_engine_await(struct edu *edu, u64 *begun);
 
 struct edu_target *edu_target_create(struct edu *edu, const struct edu_import *args);
 void edu_target_destroy(struct edu_target *target);
-int edu_target_transfer(struct edu_target *target, u64 offset, u32 length, bool to_memory,
-			u64 *address);
+int edu_target_transfer(struct edu_target *target, const struct edu_transfer *args, u64 offset,
+			bool to_memory, u64 *address);
 
 #endif /* _EDU_H_ */

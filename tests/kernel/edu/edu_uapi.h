@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 WITH Linux-syscall-note OR MIT */
 /*
- * /dev/godwit_edu: DMA by QEMU's edu device to the memory behind a dma-buf. For tests.
+ * /dev/godwit_edu.ADDRESS: DMA by QEMU's edu device of that address on the bus to the memory behind
+ * a dma-buf. For tests.
  */
 #ifndef _EDU_UAPI_H_
 #define _EDU_UAPI_H_
@@ -27,6 +28,19 @@ enum edu_mode {
 	EDU_NO_PEER = 4,
 };
 
+/**
+ * enum edu_transfer_flags - of &edu_transfer.flags: a transfer with the memory that lasts.
+ *
+ * The device moves the first 8 bytes, again and again, until something happens, and then, once, all
+ * of them. -ETIMEDOUT: it did not happen in ten seconds.
+ */
+enum edu_transfer_flags {
+	/** @EDU_UNTIL_TOLD: The driver is told to let go of the memory. Not with EDU_STATIC. */
+	EDU_UNTIL_TOLD = 1,
+	/** @EDU_UNTIL_ASKED: EDU_FINISH is called. */
+	EDU_UNTIL_ASKED = 2,
+};
+
 /** struct edu_import - EDU_IMPORT: attach to a dma-buf, instead of another one. */
 struct edu_import {
 	/** @fd: In, the dma-buf, or -1: to none. */
@@ -43,8 +57,8 @@ struct edu_transfer {
 	__u64 buffer;
 	/** @length: In, a multiple of 8, at most EDU_MAX, within one page. */
 	__u32 length;
-	/** @pad: Zero. */
-	__u32 pad;
+	/** @flags: In, &enum edu_transfer_flags. */
+	__u32 flags;
 	/** @address: Out, DMA address at @offset that was used. */
 	__u64 address;
 };
@@ -61,6 +75,8 @@ struct edu_counts {
 	__u64 waited;
 	/** @reach: Out, &enum godwit_reach, or a negative errno. */
 	__s64 reach;
+	/** @begun: Out, transfers with memory of any file that the device has begun. */
+	__u64 begun;
 };
 
 #define EDU_IMPORT	_IOW('E', 0, struct edu_import)
@@ -71,5 +87,12 @@ struct edu_counts {
 /* From one place in the memory to another one. */
 #define EDU_COPY	_IOWR('E', 3, struct edu_transfer)
 #define EDU_COUNTS	_IOR('E', 4, struct edu_counts)
+/*
+ * Waits until the device has begun more transfers than that, and says how many; also during one of
+ * another thread.
+ */
+#define EDU_AWAIT	_IOWR('E', 5, __u64)
+/* Ends the transfer of another thread that waits for it. */
+#define EDU_FINISH	_IO('E', 6)
 
 #endif /* _EDU_UAPI_H_ */

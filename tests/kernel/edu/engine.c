@@ -91,6 +91,24 @@ int edu_engine_wait(struct edu *edu)
 	return wait_for_completion_timeout(&edu->done, EDU_TIMEOUT) ? 0 : -ETIMEDOUT;
 }
 
+/* A transfer with memory of a target has begun. */
+void edu_engine_begun(struct edu *edu)
+{
+	atomic64_inc(&edu->begun);
+	wake_up_all(&edu->begin);
+}
+
+/* Waits until more than so many have, and says how many. */
+int edu_engine_await(struct edu *edu, u64 *begun)
+{
+	u64 before = *begun;
+	long left = wait_event_interruptible_timeout(edu->begin,
+						     (*begun = atomic64_read(&edu->begun)) > before,
+						     EDU_TIMEOUT);
+
+	return left > 0 ? 0 : left ?: -ETIMEDOUT;
+}
+
 int edu_engine_init(struct edu *edu)
 {
 	struct pci_dev *pdev = edu->pdev;
@@ -98,6 +116,7 @@ int edu_engine_init(struct edu *edu)
 
 	spin_lock_init(&edu->fence_lock);
 	init_completion(&edu->done);
+	init_waitqueue_head(&edu->begin);
 	edu->context = dma_fence_context_alloc(1);
 	edu->bounce = dmam_alloc_coherent(&pdev->dev, EDU_MAX, &edu->bounce_addr, GFP_KERNEL);
 	if (!edu->bounce)

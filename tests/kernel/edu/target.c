@@ -18,6 +18,22 @@
 
 /* How often to try to map. */
 #define TARGET_TRIES	4000
+/* Bytes of a DMA before the last one, and the most of these. */
+#define TARGET_STEP	8
+#define TARGET_STEPS	100
+
+/* A transfer with the memory: one DMA, or several, at @addr. */
+struct target_run {
+	dma_addr_t addr;
+	u32 length;
+	bool to_memory;
+	/* &enum edu_transfer_flags. */
+	u32 flags;
+	/* The DMA that has been started is the last one. */
+	bool last;
+	/* Of all of them, or NULL; a reference. */
+	struct dma_fence *fence;
+};
 
 /* With the lock of the dma-buf. */
 static void target_unmap(struct edu_target *target)
@@ -36,6 +52,7 @@ static void target_invalidate(struct dma_buf_attachment *attachment)
 		return;
 	target->counts.invalidations++;
 	target->counts.waited += target->busy;
+	WRITE_ONCE(target->told, true);
 	if (target->busy || target->mode == EDU_STUBBORN)
 		target->revoked = true;
 	else
@@ -51,6 +68,20 @@ static const struct dma_buf_attach_ops target_ram_ops = {
 	.invalidate_mappings = target_invalidate,
 };
 
+/* The helpers tell of what comes during a transfer only. */
+static void target_revoke(struct godwit_peer *peer, void *priv)
+{
+	struct edu_target *target = priv;
+
+	target->counts.invalidations++;
+	target->counts.waited++;
+	WRITE_ONCE(target->told, true);
+}
+
+static const struct godwit_peer_ops target_peer_ops = {
+	.revoke = target_revoke,
+};
+
 static int target_attach(struct edu_target *target)
 {
 	struct device *dev = &target->edu->pdev->dev;
@@ -58,7 +89,8 @@ static int target_attach(struct edu_target *target)
 
 	switch (target->mode) {
 	case EDU_HELPER:
-		target->peer = godwit_peer_create(target->dmabuf, dev, NULL, NULL);
+		target->peer = godwit_peer_create(target->dmabuf, dev, &target_peer_ops,
+						  target);
 		return PTR_ERR_OR_ZERO(target->peer);
 	case EDU_STATIC:
 		target->attachment = dma_buf_attach(target->dmabuf, dev);
@@ -154,90 +186,143 @@ static int target_map(struct edu_target *target)
 	return 0;
 }
 
-/* Maps and begins a transfer. */
-static int target_begin(struct edu_target *target, u64 offset, u32 length, bool to_memory,
-			u64 *address)
+/* Starts the next DMA of a transfer. */
+static void target_start(struct edu_target *target, struct target_run *run)
 {
-	struct dma_resv *resv = target->dmabuf->resv;
-	struct dma_fence *fence = edu_engine_fence(target->edu);
+	struct dma_fence *fence = NULL;
+
+	run->last = !run->flags ||
+		    (run->flags & EDU_UNTIL_TOLD && READ_ONCE(target->told)) ||
+		    (run->flags & EDU_UNTIL_ASKED && READ_ONCE(target->edu->asked));
+	if (run->last && run->fence)
+		fence = dma_fence_get(run->fence);
+	edu_engine_start(target->edu, fence, run->addr, run->last ? run->length : TARGET_STEP,
+			 run->to_memory);
+}
+
+/* Waits for the end of a transfer that was started. */
+static int target_finish(struct edu_target *target, struct target_run *run)
+{
+	unsigned int steps;
 	int ret;
 
-	if (!fence)
-		return -ENOMEM;
+	edu_engine_begun(target->edu);
+	ret = edu_engine_wait(target->edu);
+	for (steps = 0; !ret && !run->last; steps++) {
+		if (steps == TARGET_STEPS)
+			return -ETIMEDOUT;
+		target_start(target, run);
+		ret = edu_engine_wait(target->edu);
+	}
+	return ret;
+}
+
+/* Maps and begins a transfer. */
+static int target_begin(struct edu_target *target, struct target_run *run, u64 offset)
+{
+	struct dma_resv *resv = target->dmabuf->resv;
+	int ret;
+
 	dma_resv_lock(resv, NULL);
 	ret = target_map(target);
 	if (!ret)
 		ret = dma_resv_reserve_fences(resv, 1);
 	if (!ret) {
-		*address = target_address(target->table, offset);
+		run->addr = target_address(target->table, offset);
 		target->busy = true;
-		dma_resv_add_fence(resv, fence,
-				   to_memory ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ);
-		edu_engine_start(target->edu, dma_fence_get(fence), *address, length, to_memory);
+		target->told = false;
+		dma_resv_add_fence(resv, run->fence,
+				   run->to_memory ? DMA_RESV_USAGE_WRITE : DMA_RESV_USAGE_READ);
+		target_start(target, run);
 	}
 	dma_resv_unlock(resv);
-	if (ret)
-		dma_fence_signal(fence);
-	dma_fence_put(fence);
 	return ret;
 }
 
-static int target_dynamic(struct edu_target *target, u64 offset, u32 length, bool to_memory,
-			  u64 *address)
+static int target_dynamic(struct edu_target *target, struct target_run *run, u64 offset)
 {
 	unsigned int tries;
 	int ret = -EAGAIN;
 
+	run->fence = edu_engine_fence(target->edu);
+	if (!run->fence)
+		return -ENOMEM;
 	for (tries = 0; tries < TARGET_TRIES && ret == -EAGAIN; tries++) {
 		if (tries)
 			usleep_range(500, 1000);
-		ret = target_begin(target, offset, length, to_memory, address);
+		ret = target_begin(target, run, offset);
 	}
-	if (ret)
-		return ret;
-	ret = edu_engine_wait(target->edu);
-	dma_resv_lock(target->dmabuf->resv, NULL);
-	target->busy = false;
-	if (target->revoked && target->mode != EDU_STUBBORN)
-		target_unmap(target);
-	dma_resv_unlock(target->dmabuf->resv);
+	if (!ret) {
+		ret = target_finish(target, run);
+		dma_resv_lock(target->dmabuf->resv, NULL);
+		target->busy = false;
+		if (target->revoked && target->mode != EDU_STUBBORN)
+			target_unmap(target);
+		dma_resv_unlock(target->dmabuf->resv);
+	}
+	/* Nobody else does, where the last DMA was not started. */
+	if (!run->last)
+		dma_fence_signal(run->fence);
+	dma_fence_put(run->fence);
 	return ret;
 }
 
-static int target_helper(struct edu_target *target, u64 offset, u32 length, bool to_memory,
-			 u64 *address)
+static int target_helper(struct edu_target *target, struct target_run *run, u64 offset)
 {
 	struct sg_table *table;
 	int ret;
 
-	table = godwit_peer_begin(target->peer, to_memory ? DMA_FROM_DEVICE : DMA_TO_DEVICE);
+	/* Without a transfer nobody sets it. */
+	target->told = false;
+	table = godwit_peer_begin(target->peer, run->to_memory ? DMA_FROM_DEVICE : DMA_TO_DEVICE);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	*address = target_address(table, offset);
-	edu_engine_start(target->edu, NULL, *address, length, to_memory);
-	ret = edu_engine_wait(target->edu);
+	run->addr = target_address(table, offset);
+	target_start(target, run);
+	ret = target_finish(target, run);
 	godwit_peer_end(target->peer);
 	return ret;
 }
 
-/* One transfer between the memory and the engine's buffer, with the lock of the device. */
-int edu_target_transfer(struct edu_target *target, u64 offset, u32 length, bool to_memory,
-			u64 *address)
+/* The pages stay for as long as it is attached. */
+static int target_static(struct edu_target *target, struct target_run *run, u64 offset)
 {
-	if (!length || length > EDU_MAX || length % 8 || offset % 8 ||
+	if (run->flags & EDU_UNTIL_TOLD)
+		return -EINVAL;
+	run->addr = target_address(target->table, offset);
+	target_start(target, run);
+	return target_finish(target, run);
+}
+
+/* One transfer between the memory and the engine's buffer, with the lock of the device. */
+int edu_target_transfer(struct edu_target *target, const struct edu_transfer *args, u64 offset,
+			bool to_memory, u64 *address)
+{
+	struct target_run run = {
+		.length = args->length,
+		.to_memory = to_memory,
+		.flags = args->flags,
+	};
+	u32 length = args->length;
+	int ret;
+
+	if (!length || length % 8 || offset % 8 ||
 	    offset_in_page(offset) + length > PAGE_SIZE ||
 	    offset + length > target->dmabuf->size || offset + length < offset)
 		return -EINVAL;
+	WRITE_ONCE(target->edu->asked, false);
 	switch (target->mode) {
 	case EDU_HELPER:
-		return target_helper(target, offset, length, to_memory, address);
+		ret = target_helper(target, &run, offset);
+		break;
 	case EDU_STATIC:
-		*address = target_address(target->table, offset);
-		edu_engine_start(target->edu, NULL, *address, length, to_memory);
-		return edu_engine_wait(target->edu);
+		ret = target_static(target, &run, offset);
+		break;
 	default:
-		return target_dynamic(target, offset, length, to_memory, address);
+		ret = target_dynamic(target, &run, offset);
 	}
+	*address = run.addr;
+	return ret;
 }
 
 MODULE_IMPORT_NS("DMA_BUF");

@@ -89,9 +89,13 @@ int Camera::begin(uint32_t memory, void* data, int fd, size_t bytes) {
   return status;
 }
 
-int Camera::end() {
+int Camera::filled() {
   pollfd ready = {fd_, POLLIN, 0};
-  int status = poll(&ready, 1, 30'000) == 1 ? 0 : -ETIMEDOUT;
+  return poll(&ready, 1, 30'000) == 1 ? 0 : -ETIMEDOUT;
+}
+
+int Camera::end() {
+  int status = filled();
   v4l2_buffer buffer = first_buffer(memory_);
   if (status == 0 && ioctl(fd_, VIDIOC_DQBUF, &buffer) != 0) status = -errno;
   if (status == 0 && (buffer.flags & V4L2_BUF_FLAG_ERROR) != 0) status = -EIO;

@@ -38,6 +38,8 @@ class Camera {
   // the buffer. 0 or a negative errno.
   int begin(uint32_t memory, void* data, int fd, size_t bytes);
   int end();
+  // Waits for the frame, which is the driver's until end().
+  int filled();
 
  private:
   int fd_ = -1;

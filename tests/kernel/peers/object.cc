@@ -36,10 +36,17 @@ Object::~Object() {
 }
 
 uint32_t Object::place() const {
+  uint32_t place = GODWIT_PLACE_NONE;
+  EXPECT_EQ(find(&place), 0);
+  return place;
+}
+
+int Object::find(uint32_t* place) const {
   drm_godwit_gem_info args = {};
   args.handle = handle_;
-  EXPECT_EQ(device_.call(DRM_IOCTL_GODWIT_GEM_INFO, &args), 0);
-  return args.place;
+  const int status = device_.call(DRM_IOCTL_GODWIT_GEM_INFO, &args);
+  if (status == 0) *place = args.place;
+  return status;
 }
 
 int Object::move(uint32_t place) const {

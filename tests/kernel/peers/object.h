@@ -19,8 +19,9 @@ class Object {
   uint8_t* page(size_t index) const { return data_ + index * kPage; }
   size_t size() const { return size_; }
 
-  // An enum drm_godwit_place.
+  // An enum drm_godwit_place. The second answers 0 or a negative errno, for when the device may be gone.
   uint32_t place() const;
+  int find(uint32_t* place) const;
   // 0 or a negative errno.
   int move(uint32_t place) const;
   // A dma-buf of it, the caller's to close; or a negative errno.

@@ -57,6 +57,13 @@ DEBUG_WANTED = {
     # By name: the scan was made while the module was there.
     "boot0/kmemleak": ("FAIL", "misbehave"),
 }
+# One boot that ends in good order, with the modules loaded afresh in between.
+RELOAD_PROGRAMS = ("leaves_a_driver.sh", "passes.sh")
+RELOAD_WANTED = {
+    "leaves_a_driver.sh/loads_a_driver": ("PASS", ""),
+    "leaves_a_driver.sh": ("FAIL", "exit status 137"),
+    "passes.sh": ("PASS", ""),
+}
 LINE = re.compile(r"^(PASS|FAIL|SKIP) (\S+?)(?:: (.*))?$")
 
 failures = 0
@@ -71,7 +78,10 @@ def check(name, problem):
 def run(programs, *options):
     """{case: (word, reason)}, last line and exit status of a guest test."""
     command = [str(VM / "guest_test.py"), f"--module={MODULE}", *options, *(f"tests/vm/selftest/{name}" for name in programs)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False)
+    # What is kept of one run is not to be taken for another one's.
+    kept = Path(os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR") or os.environ.get("TEST_TMPDIR", "/tmp")) / programs[0]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=False,
+                          env={**os.environ, "TEST_UNDECLARED_OUTPUTS_DIR": str(kept)})
     # Its lines are not ours to be counted.
     print("".join(f"| {line}\n" for line in done.stdout.splitlines()), flush=True)
     matches = map(LINE.match, done.stdout.splitlines())
@@ -79,12 +89,12 @@ def run(programs, *options):
     return got, (done.stdout.splitlines() or [""])[-1], done.returncode
 
 
-def compare(got, wanted):
+def compare(got, wanted, prefix=""):
     for name, (word, reason) in wanted.items():
         word_got, reason_got = got.get(name, ("nothing", ""))
         right = word_got == word and reason in reason_got
-        check(f"Reports_{name}", "" if right else f"{word_got} {reason_got!r}, wanted {word} {reason!r}")
-    check("ReportsNothingElse", " ".join(f"{name} {got[name]}" for name in sorted(set(got) - set(wanted))))
+        check(f"{prefix}Reports_{name}", "" if right else f"{word_got} {reason_got!r}, wanted {word} {reason!r}")
+    check(f"{prefix}ReportsNothingElse", " ".join(f"{name} {got[name]}" for name in sorted(set(got) - set(wanted))))
 
 
 def reports():
@@ -97,6 +107,12 @@ def reports():
     check("SaysThatTheVmWasLost", "" if last.startswith("VM LOST: ") else f"last line: {last!r}")
     check("ExitStatusOfFailedTests", "" if status == 1 else f"{status}")
     return True
+
+
+def unloads():
+    """What a program left loaded is in nobody's way."""
+    got, _, _ = run(RELOAD_PROGRAMS, "--reload", "--driver=tests/vm/selftest/driver", f"--timeout={TIMEOUT_S}")
+    compare(got, RELOAD_WANTED, "AfterADriver_")
 
 
 def reports_of_debug_kernel():
@@ -146,5 +162,6 @@ if not cache:
 if sys.argv[1:] == ["debug"]:
     reports_of_debug_kernel()
 elif reports():
+    unloads()
     interrupts(cache)
 sys.exit(failures != 0)

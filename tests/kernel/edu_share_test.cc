@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: MIT
+// A peer's DMA to memory of which processes share something: a range, its dma-buf, or the pages
+// since a fork.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstring>
+#include <thread>
+
+#include "tests/kernel/edu_fixture.h"
+
+namespace godwit::guest {
+namespace {
+
+TEST_F(Peer, AChildKeepsWhatItHadAtTheFork) {
+  const Device gpu;
+  for (const bool vram : {false, true}) {
+    const Loan loan(gpu, 27, {.in_vram = vram});
+    // Mapped, for reading and writing.
+    loan.read(0);
+    const Line line;
+    fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      if (!Line::hear(line.there())) _exit(2);
+      _exit(differs(loan.memory.data(), loan.memory.size(), 27) == -1 ? 0 : 1);
+    }
+    const Piece written = pattern(28);
+    loan.write(0, written);
+    loan.write(7 * kPage, written);
+    ASSERT_TRUE(Line::say(line.here()));
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(exited_well(status))
+        << (vram ? "VRAM: " : "RAM: ") << "the child saw what a peer wrote after the fork";
+    EXPECT_TRUE(loan.has(0, written));
+    EXPECT_TRUE(loan.has(7 * kPage, written));
+  }
+}
+
+TEST_F(Peer, ATransferUnderWayAtTheForkIsTheParents) {
+  const Device gpu;
+  for (const bool vram : {false, true}) {
+    SCOPED_TRACE(vram ? "VRAM" : "RAM");
+    const Loan loan(gpu, 29, {.in_vram = vram});
+    const Piece before(loan.memory.page(5), loan.memory.page(5) + kPiece), written = pattern(30);
+    if (vram) gpu.to_vram(loan.memory.data(), loan.memory.size());
+    Transfer transfer(loan.edu, 5 * kPage, written);
+    const Line line;
+    fflush(nullptr);
+    const pid_t child = fork();
+    if (child == 0) {
+      if (!Line::hear(line.there())) _exit(2);
+      // Private VRAM is shared, and the fork waited for the end; of a page in RAM it has a copy as
+      // it was in between.
+      const Piece& wanted = vram ? written : before;
+      _exit(memcmp(loan.memory.page(5) + 8, wanted.data() + 8, kPiece - 8) == 0 ? 0 : 1);
+    }
+    EXPECT_EQ(transfer.wait(), 0);
+    EXPECT_TRUE(loan.has(5 * kPage, written));
+    ASSERT_TRUE(Line::say(line.here()));
+    int status = -1;
+    ASSERT_EQ(waitpid(child, &status, 0), child);
+    EXPECT_TRUE(exited_well(status)) << "the child has other bytes";
+    EXPECT_EQ(loan.edu.counts().waited, 1u);
+  }
+}
+
+TEST_F(Peer, AForkWaitsForATransferToPrivateVramForASecond) {
+  const Device gpu;
+  const Loan loan(gpu, 31, {.in_vram = true});
+  const Piece written = pattern(32);
+  Transfer transfer(loan.edu, 5 * kPage, written, EDU_UNTIL_ASKED);
+  fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  EXPECT_EQ(gpu.stat(GODWIT_STAT_PEER_TIMEOUTS), 1u) << "the fork did not wait";
+  EXPECT_EQ(transfer.finish(), 0);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(exited_well(status));
+  EXPECT_TRUE(loan.has(5 * kPage, written));
+}
+
+TEST_F(Peer, TwoProcessesAndADeviceShareARangeThatMoves) {
+  const Device gpu;
+  const Memory own(kBytes), same(kBytes);
+  fill(own.data(), own.size(), 30);
+  fill(same.data(), same.size(), 30);
+  Export shared(gpu, own.data(), own.size());
+  const Line line;
+  fflush(nullptr);
+  // The child knows the range by its dma-buf only.
+  const pid_t child = fork();
+  if (child == 0) {
+    shared.close();
+    const int fd = take_descriptor(line.there());
+    const Edu edu;
+    bool good = edu.import(fd) == 0;
+    for (uint64_t page = 0; page < 8 && good; ++page) {
+      const Piece written = pattern(100 + page);
+      good = edu.write(page * kPage, written.data(), kPiece) == 0;
+      good = good && Line::say(line.there());
+    }
+    _exit(good ? 0 : 1);
+  }
+  send_descriptor(line.here(), shared.fd());
+  std::atomic<bool> stop{false};
+  std::thread storm([&] {
+    while (!stop) {
+      gpu.to_vram(own.data(), own.size());
+      gpu.to_ram(own.data(), own.size());
+    }
+  });
+  for (uint64_t page = 0; page < 8; ++page) {
+    EXPECT_TRUE(Line::hear(line.here()));
+    EXPECT_EQ(memcmp(own.page(page), pattern(100 + page).data(), kPiece), 0) << page;
+  }
+  stop = true;
+  storm.join();
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(exited_well(status));
+  for (size_t page = 8; page < kPages; ++page)
+    EXPECT_EQ(memcmp(own.page(page), same.page(page), kPage), 0);
+}
+
+}  // namespace
+}  // namespace godwit::guest
