@@ -19,7 +19,7 @@ namespace {
 #ifdef GODWIT_LONG
 constexpr std::chrono::seconds kLength(120);
 #else
-constexpr std::chrono::seconds kLength(15);
+constexpr std::chrono::seconds kLength(4);
 #endif
 
 // Pages of one engine.

@@ -68,9 +68,9 @@ check() {
   fi
 }
 
-check fio_random_read_write still --rw=randrw --bs=64k --size=8M
-check fio_io_uring still --rw=randwrite --bs=4k-128k --size=4M --ioengine=io_uring --iodepth=4
-check fio_while_its_buffers_move moves --rw=randrw --bs=256k --size=16M
+check fio_random_read_write still --rw=randrw --bs=64k --size=2M
+check fio_io_uring still --rw=randwrite --bs=4k-128k --size=1M --ioengine=io_uring --iodepth=4
+check fio_while_its_buffers_move moves --rw=randrw --bs=256k --size=8M
 
 # Across root ports the kernel refuses, and fio says so.
 unset OBJECT_MMAP_MOVES
