@@ -40,7 +40,8 @@ void must(const Result<>& done) {
 /// One engine and a region of its memory.
 class Side {
  public:
-  Side(const std::string& engine, std::size_t vram, std::size_t bytes, bool huge) {
+  Side(const std::string& engine, std::size_t vram, std::size_t bytes, bool huge)
+      : engine_(engine) {
     ContextOptions options;
     options.engine = engine;
     options.device = "soft";
@@ -61,13 +62,21 @@ class Side {
   void move(std::size_t offset, std::size_t bytes, Place to) {
     const auto report = context_->prefetch(base_ + offset, bytes, to);
     if (!report) give_up(report.error().to_string());
-    if (report->stayed != 0) give_up(std::to_string(report->stayed) + " pages stayed");
+    if (report->stayed == 0) return;
+    std::string why = engine_ + ": " + std::to_string(report->stayed) + " pages stayed:";
+    for (std::size_t i = 0; i < kStayReasonCount; ++i) {
+      if (report->stayed_for[i] == 0) continue;
+      why += ' ' + std::to_string(report->stayed_for[i]) + ' ';
+      why += stay_reason_name(static_cast<StayReason>(i));
+    }
+    give_up(why);
   }
   void ask(std::size_t bytes, std::span<Residency> pages) {
     must(context_->residency(base_, bytes, pages));
   }
 
  private:
+  std::string engine_;
   std::unique_ptr<Context> context_;
   std::byte* base_ = nullptr;
 };
