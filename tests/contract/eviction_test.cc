@@ -33,6 +33,18 @@ TEST_P(Eviction, AWorkingSetOfFourTimesVramKeepsEveryByte) {
   }
 }
 
+TEST_P(Eviction, WhatIsAsLargeAsVramAllArrives) {
+  if (!full()) GTEST_SKIP() << "at the resident level pages never leave RAM";
+  std::byte* base = region(2 * kVram);
+  fill(base, 2 * kVram, 1);
+  for (int round = 0; round < 60; ++round) {
+    const auto report = engine().prefetch(base + round % 2 * kVram, kVram, Place::kDevice);
+    ASSERT_TRUE(report) << report.error().to_string();
+    ASSERT_EQ(report->stayed, 0U) << "round " << round;
+  }
+  EXPECT_EQ(check(base, 2 * kVram, 1), "");
+}
+
 TEST_P(Eviction, WhatTheDeviceChangedSurvivesEviction) {
   if (!full()) GTEST_SKIP() << "the resident level lends no page for writing";
   constexpr std::size_t kPiece = kVram / 4;

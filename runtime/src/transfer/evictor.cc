@@ -1,36 +1,55 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/src/transfer/evictor.h"
 
+#include <chrono>
+#include <thread>
+
 namespace godwit {
 namespace {
 
 // Candidates whose block is locked by somebody else are passed over; this many, then we give up.
 constexpr std::size_t kCandidates = 64;
+// Then others are given time, each time twice as much: 13 ms in all.
+constexpr int kWaits = 8;
+constexpr std::chrono::microseconds kFirstWait{50};
 
 }  // namespace
 
 std::size_t Evictor::fill(FrameReserve& reserve, std::size_t wanted,
                           std::uint64_t before) noexcept {
   std::size_t lacking = reserve.fill(wanted);
+  int waits = 0;
   // Other threads may take what we free, so there is no fixed number of rounds; but each round
   // evicts a chunk, and the bound is far above what a fair share would need.
   for (std::size_t round = 0; lacking != 0 && round < 4 * core_.frames->count() + 16; ++round) {
-    if (!evict_one(before)) break;
+    const Outcome outcome = evict_one(before);
+    if (outcome == Outcome::kNone) break;
+    if (outcome == Outcome::kEvicted) waits = 0;
+    if (outcome == Outcome::kBusy) {
+      // Where VRAM is just large enough the last candidates are all in the block that another
+      // thread of the same request evicts from.
+      if (waits == kWaits) break;
+      std::this_thread::sleep_for(kFirstWait * (1 << waits++));
+    }
     lacking = reserve.fill(wanted);
   }
   return lacking;
 }
 
-bool Evictor::evict_one(std::uint64_t before) noexcept {
+Evictor::Outcome Evictor::evict_one(std::uint64_t before) noexcept {
+  bool busy = false;
   for (std::size_t skip = 0; skip < kCandidates; ++skip) {
     const std::size_t chunk = core_.frames->victim(before, skip);
-    if (chunk == VramFrames::kNoVictim) return false;
+    if (chunk == VramFrames::kNoVictim) break;
     const PageRange pages{chunk * kPagesPerChunk, kPagesPerChunk};
     const std::size_t block = pages.first / kPagesPerBlock;
-    if (!core_.table.try_lock(block)) continue;
+    if (!core_.table.try_lock(block)) {
+      busy = true;
+      continue;
+    }
     const BlockGuard guard(core_, block, std::adopt_lock);
     const std::uint32_t frame = core_.table.frame(chunk);
-    if (frame == PageTable::kNone) return true;  // freed meanwhile: as good
+    if (frame == PageTable::kNone) return Outcome::kEvicted;  // freed meanwhile: as good
     if (core_.frames->holds(frame).any()) continue;
     const std::uint64_t start = monotonic_ns();
     MoveTally tally;
@@ -48,9 +67,9 @@ bool Evictor::evict_one(std::uint64_t before) noexcept {
     core_.telemetry.record(EventKind::kEvict, Cause::kEviction, start,
                            reinterpret_cast<std::uintptr_t>(core_.table.address(pages.first)),
                            kChunkBytes, false);
-    return true;
+    return Outcome::kEvicted;
   }
-  return false;
+  return busy ? Outcome::kBusy : Outcome::kNone;
 }
 
 }  // namespace godwit

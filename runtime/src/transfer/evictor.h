@@ -22,10 +22,14 @@ class Evictor {
 
   static constexpr std::uint64_t kAny = ~std::uint64_t{0};
 
-  /// Evicts one chunk; false when none can be.
-  [[nodiscard]] bool evict_one(std::uint64_t before) noexcept;
-
  private:
+  enum class Outcome : std::uint8_t {
+    kEvicted,
+    kBusy,  // none, but somebody had the block of a candidate locked
+    kNone,
+  };
+  [[nodiscard]] Outcome evict_one(std::uint64_t before) noexcept;
+
   Core& core_;
   BlockMover& mover_;
 };
