@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Several peers at once copy within a range that never rests.
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <cstring>
 #include <iostream>
@@ -43,11 +42,7 @@ class Copier {
     while (!stop && status_ == 0 && wrong_.empty()) {
       random = random * 6364136223846793005u + 1442695040888963407u;
       const uint64_t from = (random >> 33) % kPieces, to = (random >> 45) % kPieces;
-      // The driver has tried for seconds then, on a machine that is busy with other things.
-      unsigned tries = 0;
-      do {
-        status_ = edu_.copy(at_ + from * kPiece, at_ + to * kPiece, kPiece);
-      } while (status_ == -EAGAIN && ++tries < 5);
+      status_ = edu_.copy(at_ + from * kPiece, at_ + to * kPiece, kPiece);
       ++copies_;
       if (status_ == 0) note(from, to);
       if (copies_ % 16 == 0) compare();
