@@ -13,7 +13,8 @@
  *    again;
  * 2. have what peers have mapped of the range revoked, by a worker (export.c);
  * 3. bump the generation words of watched ranges (watch.c);
- * 4. clear the entries;
+ * 4. clear the entries, and, where a page of a block is taken that is being evicted, those of the
+ *    block beside it (chunk_widen());
  * 5. wait until the device has ended all accesses that began with one of them;
  * 6. take the translations that were made from them out of views (view.c), and wait for that.
  *
@@ -44,6 +45,37 @@
 #include "view.h"
 #include "watch.h"
 #include "zap.h"
+
+/* Is there an entry at this address of a frame that is in this block of VRAM? */
+static bool chunk_in_block(const struct godwit_chunk *chunk, unsigned long addr,
+			   unsigned long block)
+{
+	const u64 vram = GODWIT_PTE_VALID | GODWIT_PTE_VRAM;
+	u64 pte = godwit_ptable_get(&chunk->table, addr - chunk->start);
+
+	return (pte & vram) == vram && godwit_pte_pfn(pte) / GODWIT_BLOCK_FRAMES == block;
+}
+
+/*
+ * Eviction takes small pages of a block away one by one, and each time the device would have to be
+ * waited for. It loses all of them at the first: what is beside that page, in a block that is being
+ * evicted, is to go as well. An entry too many costs a fault, and nothing else.
+ */
+static void chunk_widen(const struct godwit_chunk *chunk, unsigned long *start, unsigned long *end)
+{
+	struct godwit_vram *vram = &chunk->mirror->gdev->vram;
+	u64 pte = godwit_ptable_get(&chunk->table, *start - chunk->start);
+	unsigned long block = godwit_pte_pfn(pte) / GODWIT_BLOCK_FRAMES;
+
+	lockdep_assert_held(&chunk->lock);
+	if (*end - *start != PAGE_SIZE || !chunk_in_block(chunk, *start, block) ||
+	    !godwit_vram_isolated(vram, block))
+		return;
+	while (*start > chunk->start && chunk_in_block(chunk, *start - PAGE_SIZE, block))
+		*start -= PAGE_SIZE;
+	while (*end < chunk->start + GODWIT_CHUNK_SIZE && chunk_in_block(chunk, *end, block))
+		*end += PAGE_SIZE;
+}
 
 /*
  * Clears entries, and waits until the device has ended all accesses that began with one of
@@ -96,6 +128,7 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 	unsigned long end = min(range->end - 1, chunk->start + GODWIT_CHUNK_SIZE - 1);
 	bool blockable = mmu_notifier_range_blockable(range);
 	struct godwit_mirror *mirror = chunk->mirror;
+	unsigned long from, to;
 	bool fork;
 	int count;
 
@@ -118,12 +151,16 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 	fork = blockable && range->event == MMU_NOTIFY_PROTECTION_PAGE;
 	fork = godwit_export_invalidate(mirror, start, end, fork);
 	godwit_watch_bump(mirror, start, end);
-	count = chunk_clear(chunk, start, end, blockable);
+	from = start;
+	to = end;
+	if (blockable)
+		chunk_widen(chunk, &from, &to);
+	count = chunk_clear(chunk, from, to, blockable);
 	if (count > 0) {
 		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_INVALIDATIONS, 1);
-		godwit_event_invalidated(mirror, start, end, count);
+		godwit_event_invalidated(mirror, from, to, count);
 	}
-	trace_godwit_invalidate(mirror, start, end, range->event, count);
+	trace_godwit_invalidate(mirror, from, to, range->event, count);
 	mutex_unlock(&chunk->lock);
 	if (fork)
 		godwit_export_wait(mirror, start, end);

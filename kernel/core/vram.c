@@ -382,6 +382,21 @@ bool godwit_vram_isolate(struct godwit_vram *vram, unsigned long block)
 }
 
 /**
+ * godwit_vram_isolated() - is a block being evicted?
+ * @vram: the VRAM.
+ * @block: its index.
+ */
+bool godwit_vram_isolated(struct godwit_vram *vram, unsigned long block)
+{
+	bool isolated;
+
+	spin_lock_irq(&vram->lock);
+	isolated = vram->frames.blocks[block].isolated;
+	spin_unlock_irq(&vram->lock);
+	return isolated;
+}
+
+/**
  * godwit_vram_rejoin() - the end of isolation.
  * @vram: the VRAM.
  * @block: its index.

@@ -79,6 +79,7 @@ void godwit_vram_close(struct godwit_vram *vram);
 unsigned long godwit_vram_oldest(struct godwit_vram *vram, u64 before);
 u64 godwit_vram_now(struct godwit_vram *vram);
 bool godwit_vram_isolate(struct godwit_vram *vram, unsigned long block);
+bool godwit_vram_isolated(struct godwit_vram *vram, unsigned long block);
 void godwit_vram_rejoin(struct godwit_vram *vram, unsigned long block);
 unsigned int godwit_vram_live(struct godwit_vram *vram, unsigned long block,
 			      const struct godwit_client *client, bool held,

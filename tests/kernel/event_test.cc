@@ -5,6 +5,7 @@
 #include <atomic>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/jobs.h"
 
 namespace godwit::guest {
 namespace {
@@ -80,6 +81,26 @@ TEST_F(Events, EachMoveIsToldWithItsCause) {
       EXPECT_GE(events[i].time_ns, events[i - 1].time_ns);
     }
   }
+}
+
+// The kernel unmaps them one by one; the device loses the whole block at the first.
+TEST_F(Events, SmallPagesThatAreEvictedAreTakenFromTheDeviceByBlocks) {
+  Ring ring(gpu_, 1024, uint64_t{1} << GODWIT_EVENT_INVALIDATE);
+  Memory memory(2 * kHuge);
+  madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE);
+  fill(memory.data(), memory.size(), 6);
+  ASSERT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  ASSERT_TRUE(execute(gpu_, {op::checksum(memory.data(), memory.size())}).ok());
+  ring.take();
+  ASSERT_EQ(gpu_.evict(GODWIT_EVICT_CLIENT).stayed, 0u);
+  const auto events = ring.take();
+  uint64_t pages = 0;
+  for (const drm_godwit_event& event : events) pages += event.pages;
+  EXPECT_EQ(pages, memory.size() / kPage) << "each translation is lost once";
+  EXPECT_LE(events.size(), 16u) << "by far not as many as pages";
+  const Done again = execute(gpu_, {op::checksum(memory.data(), memory.size())});
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ(again.results[0].value, fnv(memory.data(), memory.size()));
 }
 
 TEST_F(Events, AFullRingCountsWhatItLosesAndGoesOn) {
