@@ -7,13 +7,14 @@
  *
  * A page that cannot come at the moment (somebody else moves it, a peer holds it) is no error: the
  * access is repeated, by the kernel, as often as it takes. Whoever waits that way can be killed,
- * lets others have the CPU, and is reported to the log when it takes long (TOUCH_PATIENCE).
+ * lets others have the CPU, and is reported to the log when it takes long (godwit.touch_patience).
  *
  * Locking: mmap_lock is held for reading and the folio is locked, both by our caller; see home.c.
  */
 #include <linux/delay.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/pagemap.h>
 #include <linux/sched/signal.h>
 
@@ -36,8 +37,10 @@
  */
 #define TOUCH_WINDOW	(16 * PAGE_SIZE)
 
-/* A page that is touched in vain for longer is reported, and then from time to time. */
-#define TOUCH_PATIENCE	(10 * HZ)
+static unsigned int touch_patience = 10000;
+module_param(touch_patience, uint, 0644);
+MODULE_PARM_DESC(touch_patience,
+		 "Report a page of VRAM that CPUs touch in vain for this many milliseconds, and then again (default 10000)");
 
 /* How long a page that a peer may have held stays alone. */
 #define TOUCH_PEER_PAUSE_US	1000
@@ -71,7 +74,7 @@ static unsigned int touch_in_vain(struct godwit_touches *touches, unsigned long 
 	}
 	if (touches->frame == frame) {
 		touches->last = now;
-		if (time_after(now, touches->told + TOUCH_PATIENCE)) {
+		if (time_after(now, touches->told + msecs_to_jiffies(touch_patience))) {
 			touches->told = now;
 			seconds = (now - touches->since) / HZ;
 		}

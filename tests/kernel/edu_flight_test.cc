@@ -2,12 +2,18 @@
 // A peer's transfer that is under way while its memory is to move, or goes: who waits for whom, and
 // where the last bytes land. Each transfer here writes all but its first bytes after its driver was
 // told to let go.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <string>
+#include <string_view>
 
 #include "tests/kernel/edu_fixture.h"
 
@@ -196,6 +202,74 @@ TEST_F(Peer, APeerThatDoesNotLetGoIsCountedAndKeepsItsPages) {
   ASSERT_EQ(loan.edu.release(), 0);
   loan.to_ram();
   EXPECT_TRUE(loan.has(0, written));
+}
+
+constexpr const char* kTouchPatience = "/sys/module/godwit/parameters/touch_patience";
+
+// The kernel's log from here on.
+class Log {
+ public:
+  Log() : fd_(open("/dev/kmsg", O_RDONLY | O_NONBLOCK | O_CLOEXEC)) { lseek(fd_, 0, SEEK_END); }
+  ~Log() { ::close(fd_); }
+  Log(const Log&) = delete;
+  Log& operator=(const Log&) = delete;
+
+  // Waits for a record with this in it; false after a minute.
+  bool has(const std::string& text) const {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+    char record[8192];
+    while (std::chrono::steady_clock::now() < deadline) {
+      const ssize_t got = ::read(fd_, record, sizeof(record));
+      const std::string_view seen(record, got > 0 ? static_cast<size_t>(got) : 0);
+      if (seen.find(text) != std::string_view::npos) return true;
+      pollfd wait = {fd_, POLLIN, 0};
+      if (got < 0) poll(&wait, 1, 100);
+    }
+    return false;
+  }
+
+ private:
+  int fd_;
+};
+
+TEST_F(Peer, ATouchThatAPeerHoldsUpIsReportedAndServedInTheEnd) {
+  const Device gpu;
+  const std::string usual = read_file(kTouchPatience);
+  ASSERT_EQ(write_file(kTouchPatience, "100"), 0);
+  const Loan loan(gpu, 27, {.in_vram = true, .mode = EDU_STUBBORN});
+  const Piece before = loan.read(0);
+  const Log log;
+  bool right = false;
+  std::thread toucher([&] { right = loan.has(0, before); });
+  EXPECT_TRUE(log.has("waits for frame"));
+  EXPECT_EQ(loan.in_vram(), kPages);
+  EXPECT_EQ(loan.edu.release(), 0);
+  toucher.join();
+  EXPECT_TRUE(right);
+  EXPECT_EQ(write_file(kTouchPatience, usual), 0);
+}
+
+// Within a system call, where nobody but the module looks for signals between two tries.
+TEST_F(Peer, WhoTouchesWhatAPeerHoldsCanBeKilled) {
+  const Line line;
+  const pid_t child = fork();
+  if (child == 0) {
+    const Device gpu;
+    const Loan loan(gpu, 28, {.in_vram = true, .mode = EDU_STUBBORN});
+    loan.read(0);
+    if (HasFailure() || !Line::say(line.there())) _exit(1);
+    const int zeros = open("/dev/zero", O_RDONLY);
+    _exit(::read(zeros, loan.memory.data(), kPage) < 0 ? 2 : 3);
+  }
+  ASSERT_TRUE(Line::hear(line.here()));
+  const Device gpu;
+  const uint64_t before = gpu.stat(GODWIT_STAT_CPU_FAULTS, true);
+  while (gpu.stat(GODWIT_STAT_CPU_FAULTS, true) < before + 1) std::this_thread::yield();
+  ASSERT_EQ(kill(child, SIGKILL), 0);
+  int status = 0;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) << status;
+  EXPECT_EQ(wait_for_free(gpu, gpu.info().vram_total), gpu.info().vram_total);
 }
 
 TEST_F(Peer, AnUnpluggedDeviceWaitsForTransfersAndMapsNoMore) {

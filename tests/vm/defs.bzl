@@ -45,7 +45,7 @@ def godwit_guest_test(
       pci: with the devices of topology.py; "16M,16M" gives the sizes of its cards.
       reload: load the modules afresh for each program.
       other_versions: the programs find builds of the modules with other versions of the interface, in the folders
-        modules/newer_minor and modules/newer_major, each with a file `version`.
+        modules/newer_minor, modules/newer_major and modules/older_minor, each with a file `version`.
       memory: of the VM.
       program_timeout_s: for one program.
       tsan: also runs with --config=tsan.

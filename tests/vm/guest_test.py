@@ -158,7 +158,7 @@ def other_versions(cache, root, kernel, source, folder):
     header = Path("include/uapi/drm/godwit_drm.h")
     text = (source / header).read_text()
     major, minor = (int(re.search(rf"^#define GODWIT_UAPI_{part}\s+(\d+)$", text, re.M)[1]) for part in ("MAJOR", "MINOR"))
-    for name, numbers in (("newer_minor", (major, minor + 1)), ("newer_major", (major + 1, 0))):
+    for name, numbers in (("newer_minor", (major, minor + 1)), ("newer_major", (major + 1, 0)), ("older_minor", (major, minor - 1))):
         changed = text
         for part, number in zip(("MAJOR", "MINOR"), numbers):
             changed = re.sub(rf"^(#define GODWIT_UAPI_{part}\s+)\d+$", rf"\g<1>{number}", changed, flags=re.M)

@@ -83,5 +83,10 @@ TEST_F(ModuleOf, ANewerMajorVersionIsRefused) {
   expect_refused("install the newer library");
 }
 
+TEST_F(ModuleOf, AnOlderMinorVersionIsRefused) {
+  load_version("older_minor");
+  expect_refused("load a module of that version");
+}
+
 }  // namespace
 }  // namespace godwit

@@ -178,7 +178,7 @@ TEST_P(DeviceTest, CommandsRunInOrderOfSubmission) {
   const std::vector<std::uint64_t> table = take_frames(8);
   const DeviceSpan span{table, 0, 8 * kChunkBytes};
   const std::uint64_t words = span.bytes / 4;
-  std::vector<std::uint64_t> sums(300);
+  std::vector<std::uint64_t> sums(100);
   Ticket last = 0;
   for (std::size_t i = 0; i < sums.size(); ++i) {
     Ticket ticket = 0;
@@ -195,7 +195,7 @@ TEST_P(DeviceTest, CommandsRunInOrderOfSubmission) {
 }
 
 TEST_P(DeviceTest, ThreadsCopyWhileACommandRuns) {
-  const BusyWork work(take_frames(BusyWork::frames(512)), 512);
+  const BusyWork work(take_frames(BusyWork::frames(384)), 384);
   Ticket ticket = 0;
   for (int i = 0; i < 4; ++i) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
   const std::vector<std::uint64_t> frames = take_frames(4 * 40);
@@ -243,7 +243,7 @@ TEST_P(DeviceTest, ThreadsSubmitAtOnce) {
 }
 
 TEST_P(DeviceTest, WaitTimesOutAndCanBeRepeated) {
-  const std::uint64_t size = busy_size(768);
+  const std::uint64_t size = busy_size(384);
   const BusyWork work(take_frames(BusyWork::frames(size)), size);
   Ticket ticket = 0;
   for (int i = 0; i < 6; ++i) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
@@ -275,7 +275,7 @@ TEST_P(DeviceTest, LostDeviceRefusesEveryCall) {
 }
 
 TEST_P(DeviceTest, LossReleasesWaiters) {
-  const std::uint64_t size = busy_size(768);
+  const std::uint64_t size = busy_size(384);
   const BusyWork work(take_frames(BusyWork::frames(size)), size);
   std::vector<Ticket> tickets(8);
   for (Ticket& ticket : tickets) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
@@ -297,7 +297,7 @@ TEST_P(DeviceTest, LossReleasesWaiters) {
 }
 
 TEST_P(DeviceTest, ACommandThatTakesTooLongRunsNoMoreWhenItsCallerGoesOn) {
-  const std::uint64_t size = busy_size(768);
+  const std::uint64_t size = busy_size(384);
   Ticket ticket = 0;
   {
     const BusyWork work(take_frames(BusyWork::frames(size)), size);
