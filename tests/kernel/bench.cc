@@ -22,7 +22,7 @@
 namespace godwit::guest {
 namespace {
 
-constexpr int kRounds = 5;
+constexpr int kRounds = 9;
 
 double now_ms() {
   return std::chrono::duration<double, std::milli>(

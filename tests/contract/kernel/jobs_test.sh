@@ -37,7 +37,7 @@ mkdir -p /usr/share/dict
 } >/usr/share/dict/american-english
 if [[ ! -s tests/contract/kernel/words ]]; then
   echo "SKIP main_job: no word list (Debian package wamerican)"
-elif timeout -k 5 400 bash samples/run_main_job.sh "$bin" >"$work/main" 2>&1; then pass main_job; else
+elif timeout -k 5 800 bash samples/run_main_job.sh "$bin" >"$work/main" 2>&1; then pass main_job; else
   fail main_job "$(tail -n 3 "$work/main" | tr '\n' '/')"
 fi
 sed 's/^/| /' "$work/main" 2>/dev/null
@@ -78,7 +78,7 @@ $order         Ns
 END
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1
 status=0
-timeout -k 5 400 "$bin/runtime/cli/godwit" run --engine=kernel --offload=always --min-block=64K --report \
+timeout -k 5 800 "$bin/runtime/cli/godwit" run --engine=kernel --offload=always --min-block=64K --report \
   --report-file=report -- hpcc >output 2>errors || status=$?
 sed 's/^/| /' report
 if ((status != 0)); then
