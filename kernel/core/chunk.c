@@ -265,9 +265,9 @@ int godwit_chunk_cover(struct godwit_mirror *mirror, unsigned long start, unsign
  */
 void godwit_chunk_destroy(struct godwit_chunk *chunk)
 {
-	mmu_interval_notifier_remove(&chunk->notifier);
-	/* No notifier comes any more; entries are marked dirty like any that are cleared. */
+	/* While notifiers come: later their pages may be free, and must not be marked dirty. */
 	godwit_chunk_revoke(chunk);
+	mmu_interval_notifier_remove(&chunk->notifier);
 	mutex_lock(&chunk->lock);
 	godwit_advice_fini(chunk);
 	mutex_unlock(&chunk->lock);

@@ -310,6 +310,33 @@ TEST_F(Queue, ListIsWalkedAcrossEvictions) {
   EXPECT_EQ(execute(gpu_, {op::walk(nullptr, 1)}).results[0].value, 0u);
 }
 
+// Its translations are of pages that are somebody else's a moment later: the kernel's log tells when one is marked dirty then.
+TEST_F(Queue, AClientThatClosesWhileItsPagesAreFreedTouchesNoneOfThem) {
+  Memory memory(kHuge / 2);
+  std::atomic<unsigned> closing{0};
+  std::atomic<bool> stop{false};
+  std::thread dropper([&] {
+    for (unsigned seen = 0; !stop;) {
+      if (closing == seen) continue;
+      seen = closing;
+      // One by one: some before the client is gone, some after.
+      for (size_t at = 0; at < memory.size(); at += kPage) madvise(memory.data() + at, kPage, MADV_DONTNEED);
+    }
+  });
+  for (unsigned round = 0; round < rounds(150); ++round) {
+    memset(memory.data(), 1, memory.size());
+    Device own;
+    const Done done = execute(own, {op::add(memory.data(), memory.size(), 1, kInPlace)});
+    EXPECT_TRUE(done.ok() || done.status == -EBUSY) << done.error << " " << done.status;
+    ++closing;
+    own.close();
+  }
+  stop = true;
+  dropper.join();
+  // What was freed is used again.
+  memset(memory.data(), 2, memory.size());
+}
+
 TEST_F(Queue, WorkingSetOfFourTimesTheVramKeepsEveryByte) {
   const size_t vram = gpu_.info().vram_total;
   // On a slow kernel a quarter more than the VRAM has to do.
