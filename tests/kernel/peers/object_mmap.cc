@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -62,6 +63,8 @@ void move_about(Mapped* object) {
     args.handle = object->handle;
     args.place = turn % 2 == 0 ? GODWIT_PLACE_SYSTEM : GODWIT_PLACE_VRAM;
     ++(ioctl(object->node, DRM_IOCTL_GODWIT_GEM_MOVE, &args) == 0 ? object->moves : object->busy);
+    // As often as anybody would. Without a pause a transfer that needs many of its pages at once may wait for a second.
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
 }
 
