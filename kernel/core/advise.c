@@ -299,7 +299,7 @@ static int advise_range(struct advise_step *step, unsigned long start, unsigned 
 		if (IS_ERR(chunk))
 			return PTR_ERR(chunk);
 		ret = chunk ? advise_leaf(step, chunk, start, next) : 0;
-		if (!ret && next < end && signal_pending(current))
+		if (!ret && next < end && task_sigpending(current))
 			return -EINTR;
 		cond_resched();
 	}

@@ -112,7 +112,7 @@ int godwit_discard_ioctl(struct drm_device *drm, void *data, struct drm_file *fi
 		mmap_read_unlock(current->mm);
 		args->discarded += pages;
 		args->skipped += ((next - pos) >> PAGE_SHIFT) - pages;
-		if (signal_pending(current))
+		if (task_sigpending(current))
 			ret = -EINTR;
 	}
 	godwit_mirror_put(mirror);

@@ -272,7 +272,7 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
 			godwit_vram_rejoin(vram, block);
 		if (cause == GODWIT_CAUSE_UNPLUG)
 			continue;
-		if (signal_pending(current)) {
+		if (task_sigpending(current)) {
 			ret = -EINTR;
 			break;
 		}

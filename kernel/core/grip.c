@@ -61,7 +61,7 @@ int godwit_grip_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
 			pin->pages[done + i].page = pages[i];
 		spin_unlock(&mirror->pin_lock);
 		done += got;
-		if (signal_pending(current) && done < count)
+		if (task_sigpending(current) && done < count)
 			ret = -EINTR;
 		cond_resched();
 	}

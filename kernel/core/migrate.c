@@ -55,7 +55,7 @@ int godwit_migrate_range(struct godwit_mirror *mirror, unsigned long start, unsi
 		ret = -ENOMEM;
 	godwit_export_move_range(&peers, mirror->mm, start, end, to);
 	while (start < end && !ret) {
-		if (signal_pending(current)) {
+		if (task_sigpending(current)) {
 			ret = -EINTR;
 			break;
 		}

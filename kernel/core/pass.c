@@ -169,7 +169,7 @@ static int pass_walk(struct godwit_pass *pass)
 		return -EINTR;
 	while (pass->walked < pass->count) {
 		pass_in_span(pass, pass->spans[pass->walked++]);
-		if (signal_pending(current))
+		if (task_sigpending(current))
 			break;
 		cond_resched();
 		if (!mmap_lock_is_contended(mm) || pass->walked == pass->count)
@@ -323,7 +323,7 @@ static int pass_insist(struct godwit_pass *pass, struct godwit_span *span)
 	struct godwit_move *move = pass->move;
 	int ret = 0;
 
-	while (!ret && move->patience && godwit_span_busy(span) && !signal_pending(current)) {
+	while (!ret && move->patience && godwit_span_busy(span) && !task_sigpending(current)) {
 		u64 since = ktime_get_ns();
 
 		usleep_range(PASS_PAUSE_US, 2 * PASS_PAUSE_US);

@@ -128,7 +128,7 @@ static int residency_range(struct godwit_mirror *mirror, struct drm_godwit_resid
 			ret = -EFAULT;
 		if (to)
 			to += bytes / sizeof(*pages);
-		if (!ret && signal_pending(current))
+		if (!ret && task_sigpending(current))
 			ret = -EINTR;
 		cond_resched();
 	}

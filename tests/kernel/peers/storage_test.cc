@@ -2,6 +2,9 @@
 // The NVMe and VRAM by pointer, while what the pointer points to never rests: no read returns old
 // bytes, nothing that was written is lost. What goes where at rest is in matrix_test.cc.
 #include <fcntl.h>
+#include <liburing.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -230,6 +233,45 @@ TEST(StorageMixed, ABufferThatIsInBothPlacesMayComeInPieces) {
     std::printf("%s: io_uring read %d of %zu bytes at once\n",
                 vram_first ? "VRAM, RAM" : "RAM, VRAM", first, kBytes);
   }
+}
+
+// A completion has its task run the ring's work, which is no signal, although it ends waits like one: a call that has begun goes on.
+TEST(StorageRing, ACompletionInterruptsNoMove) {
+  const Place place(Kind::kCoherent, 0);
+  ASSERT_TRUE(place.ready());
+  const Target target(place, 4 * kMiB);
+  fill(target.data(), target.size(), 3);
+  const int event = eventfd(0, EFD_CLOEXEC);
+  io_uring ring = {};
+  ASSERT_EQ(io_uring_queue_init(4096, &ring, 0), 0);
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> told{0};
+  std::thread teller([&] {
+    for (; !stop; ++told) {
+      eventfd_write(event, 1);
+      std::this_thread::sleep_for(std::chrono::microseconds(200));
+    }
+  });
+  unsigned completions = 0;
+  for (unsigned round = 0; round < rounds(20); ++round) {
+    io_uring_sqe* poll = io_uring_get_sqe(&ring);
+    io_uring_prep_poll_multishot(poll, event, POLLIN);
+    ASSERT_EQ(io_uring_submit(&ring), 1);
+    place.device().to_vram(target.data(), target.size());
+    place.device().to_ram(target.data(), target.size());
+    eventfd_t value = 0;
+    eventfd_read(event, &value);
+    io_uring_cqe* seen[4096];
+    const unsigned count = io_uring_peek_batch_cqe(&ring, seen, 4096);
+    io_uring_cq_advance(&ring, count);
+    completions += count;
+  }
+  stop = true;
+  teller.join();
+  EXPECT_GT(completions, rounds(20)) << "after " << told << " events";
+  EXPECT_BYTES(target.data(), target.size(), 3u);
+  io_uring_queue_exit(&ring);
+  close(event);
 }
 
 // What is in flight when everything is asked to leave. The disk reads one half; the other is what the CPU wrote. Both are looked
