@@ -129,17 +129,31 @@ std::byte* Contract::region(std::size_t bytes) {
 }
 
 void Contract::store(void* to, const void* from, std::size_t bytes) {
-  if (fake()) {
-    ASSERT_EQ(fake_host_->touch(to, bytes, true), 0);
+  if (!fake()) {
+    std::memcpy(to, from, bytes);
+    return;
   }
-  std::memcpy(to, from, bytes);
+  const auto* next = static_cast<const std::byte*>(from);
+  ASSERT_EQ(fake_host_->touch(to, bytes, true,
+                              [&](std::byte* part, std::size_t count) {
+                                std::memcpy(part, next, count);
+                                next += count;
+                              }),
+            0);
 }
 
 void Contract::load(void* to, const void* from, std::size_t bytes) {
-  if (fake()) {
-    ASSERT_EQ(fake_host_->touch(from, bytes, false), 0);
+  if (!fake()) {
+    std::memcpy(to, from, bytes);
+    return;
   }
-  std::memcpy(to, from, bytes);
+  auto* next = static_cast<std::byte*>(to);
+  ASSERT_EQ(fake_host_->touch(from, bytes, false,
+                              [&](const std::byte* part, std::size_t count) {
+                                std::memcpy(next, part, count);
+                                next += count;
+                              }),
+            0);
 }
 
 void Contract::fill(std::byte* base, std::size_t bytes, std::uint32_t seed) {

@@ -3,6 +3,7 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <thread>
@@ -38,7 +39,7 @@ class Alone final : public Turn {
 
 }  // namespace
 
-int FakeHost::touch(const void* address, std::size_t bytes, bool write) {
+int FakeHost::touch(const void* address, std::size_t bytes, bool write, const Access& access) {
   Alone alone;
   auto* start = static_cast<std::byte*>(const_cast<void*>(address));
   std::byte* first = base_ + align_down(static_cast<std::size_t>(start - base_), kPageBytes);
@@ -55,12 +56,17 @@ int FakeHost::touch(const void* address, std::size_t bytes, bool write) {
           std::memset(page, 0, kPageBytes);  // the kernel's own first touch
           now |= kPresent;
         }
-        if ((now & kPresent) != 0 && (!write || (now & kTracked) == 0)) {
-          if (write) now |= kWritten;
-          break;
-        }
-        if ((now & kPresent) != 0 && !full) {  // asynchronous tracking resolves by itself
+        bool served = (now & kPresent) != 0 && (!write || (now & kTracked) == 0);
+        if (served && write) now |= kWritten;
+        if (!served && (now & kPresent) != 0 && !full) {  // asynchronous tracking resolves by itself
           now = static_cast<std::uint8_t>((now | kWritten) & ~kTracked);
+          served = true;
+        }
+        if (served) {
+          // With the lock: as with a processor, the page cannot go in the middle of it.
+          std::byte* from = std::max(page, start);
+          std::byte* to = std::min(page + kPageBytes, start + bytes);
+          if (access) access(from, static_cast<std::size_t>(to - from));
           break;
         }
         write_protected = (now & kPresent) != 0;

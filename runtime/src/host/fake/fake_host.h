@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -25,8 +26,11 @@ class FakeHost final : public HostMemory {
   ~FakeHost() override = default;
 
   /// What a load (or store) of every byte of the range would do: faults until it may go on.
-  /// -EFAULT: poisoned; -ETIMEDOUT: nobody served the fault within the bound.
-  [[nodiscard]] int touch(const void* address, std::size_t bytes, bool write);
+  /// -EFAULT: poisoned; -ETIMEDOUT: nobody served the fault within the bound. `access` loads or
+  /// stores the bytes, part by part in ascending order, each while its page cannot be taken away.
+  using Access = std::function<void(std::byte* part, std::size_t bytes)>;
+  [[nodiscard]] int touch(const void* address, std::size_t bytes, bool write,
+                          const Access& access = {});
 
   /// The next `count` calls of the step answer -error. Pages that are pinned answer -EBUSY to
   /// take_out, always.
