@@ -171,6 +171,26 @@ static const struct mmu_interval_notifier_ops chunk_notifier_ops = {
 	.invalidate = chunk_invalidate,
 };
 
+/*
+ * The first notifier of an address space takes all its locks (mm_take_all_locks()), and gives that
+ * up for task work as it does for a signal. Work waits until the call returns; a signal ends it.
+ */
+static int chunk_insert(struct godwit_chunk *chunk)
+{
+	bool work = false;
+	int ret;
+
+	do {
+		work |= test_and_clear_thread_flag(TIF_NOTIFY_SIGNAL);
+		ret = mmu_interval_notifier_insert(&chunk->notifier, chunk->mirror->mm,
+						   chunk->start, GODWIT_CHUNK_SIZE,
+						   &chunk_notifier_ops);
+	} while (ret == -EINTR && !task_sigpending(current));
+	if (work)
+		set_thread_flag(TIF_NOTIFY_SIGNAL);
+	return ret;
+}
+
 static struct godwit_chunk *chunk_create(struct godwit_mirror *mirror, unsigned long start)
 {
 	struct godwit_chunk *chunk;
@@ -184,8 +204,7 @@ static struct godwit_chunk *chunk_create(struct godwit_mirror *mirror, unsigned 
 	mutex_init(&chunk->lock);
 	init_rwsem(&chunk->access);
 
-	ret = mmu_interval_notifier_insert(&chunk->notifier, mirror->mm, start, GODWIT_CHUNK_SIZE,
-					   &chunk_notifier_ops);
+	ret = chunk_insert(chunk);
 	if (ret) {
 		kfree(chunk);
 		return ERR_PTR(ret);
