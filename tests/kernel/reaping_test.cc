@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -83,30 +84,41 @@ class Reaping : public DeviceTest {
   };
 
   // Kills a process, and takes its memory before it ends by itself, so many times.
-  static Reaped reap(void (*being)(int started), unsigned rounds) {
+  // `held`: its own end waits at its beginning until then, so that the two never meet.
+  static Reaped reap(void (*being)(int started), unsigned rounds, bool held = false) {
     Reaped reaped;
     for (unsigned round = 0; round < rounds && !HasFatalFailure(); ++round) {
-      reap_one(child_that(being), &reaped);
+      reap_one(child_that(being), held, &reaped);
     }
     std::printf("%u processes reaped whole, %u times in part\n", reaped.whole, reaped.in_part);
     return reaped;
   }
 
  private:
-  static void reap_one(pid_t child, Reaped* reaped) {
+  static void reap_one(pid_t child, bool held, Reaped* reaped) {
     const int handle = static_cast<int>(syscall(SYS_pidfd_open, child, 0));
     ASSERT_GE(handle, 0) << strerror(errno);
+    int status = 0;
+    if (held) {
+      ASSERT_EQ(ptrace(PTRACE_SEIZE, child, nullptr, PTRACE_O_TRACEEXIT), 0) << strerror(errno);
+    }
     ASSERT_EQ(kill(child, SIGKILL), 0);
-    // EAGAIN: a notifier would have had to wait, so that range was left to the process's own end.
-    int error = EAGAIN;
-    while (error == EAGAIN) {
+    if (held) {
+      ASSERT_EQ(waitpid(child, &status, 0), child);
+      ASSERT_EQ(status >> 8, SIGTRAP | (PTRACE_EVENT_EXIT << 8)) << "it is not held at its exit";
+    }
+    // EAGAIN: a notifier would have had to wait, so that range was left to the process's own end. One that is held has none.
+    int error = 0;
+    do {
       error = syscall(SYS_process_mrelease, handle, 0) == 0 ? 0 : errno;
       reaped->whole += error == 0;
       reaped->in_part += error == EAGAIN;
-    }
+    } while (error == EAGAIN && !held);
     EXPECT_TRUE(error == 0 || error == ESRCH) << strerror(error);
     close(handle);
-    int status = 0;
+    if (held) {
+      ASSERT_EQ(ptrace(PTRACE_CONT, child, nullptr, nullptr), 0) << strerror(errno);
+    }
     ASSERT_EQ(waitpid(child, &status, 0), child);
     ASSERT_TRUE(WIFSIGNALED(status)) << status;
   }
@@ -117,9 +129,14 @@ TEST_F(Reaping, AKilledProcessIsReapedWhileItsPagesMove) {
   EXPECT_GT(reaped.whole + reaped.in_part, 0u) << "each process was gone before it could be reaped";
 }
 
-// Nobody has to wait for anything there but for the process's own end, which may be ahead now and then.
+// Nobody has to wait for anything there.
 TEST_F(Reaping, AKilledProcessAtRestIsReapedWhole) {
-  EXPECT_GT(reap(be_at_rest, rounds(20)).whole, 0u);
+  const uint64_t refused = gpu_.stat(GODWIT_STAT_INVALIDATIONS_REFUSED, true);
+  const unsigned wanted = rounds(20);
+  const Reaped reaped = reap(be_at_rest, wanted, true);
+  EXPECT_EQ(reaped.whole, wanted);
+  EXPECT_EQ(reaped.in_part, 0u);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_INVALIDATIONS_REFUSED, true), refused);
 }
 
 // A control group of its own with a limit, in a hierarchy that is mounted for the test.
