@@ -44,6 +44,12 @@ namespace {
 /// Source of zero pages for write faults; in the program's read-only data, so never managed.
 alignas(kPageBytes) const std::array<std::byte, kChunkBytes> kZeros{};
 
+/// How often a handler looks for the message that it was woken for. A fault within a system call of
+/// a thread that has a signal pending does not wait: the kernel tries it over and over, and the
+/// message is there for a part of each try only. A handler that went back to sleep at the first look
+/// in vain left such a thread in the kernel for a second and more.
+constexpr int kLooks = 1000;
+
 int advise(std::byte* address, std::size_t bytes, int advice) noexcept {
   while (::madvise(address, bytes, advice) != 0) {
     if (errno != EAGAIN && errno != EINTR) return -errno;
@@ -251,6 +257,7 @@ void UserHost::serve() noexcept {
 /// True when told to stop, false when this handler cannot go on.
 bool UserHost::serve_until_told() noexcept {
   HandlerTurn turn(turn_);
+  int looks = 0;  // left before this handler sleeps
   while (true) {
     turn.take();
     uffd_msg message;
@@ -265,6 +272,7 @@ bool UserHost::serve_until_told() noexcept {
     reading.unlock();
     if (got != static_cast<ssize_t>(sizeof(message))) {
       if (got >= 0 || (error != EAGAIN && error != EINTR)) return false;
+      if (looks-- > 0) continue;
       std::array<pollfd, 2> wait = {{{uffd_.fd(), POLLIN, 0}, {stop_, POLLIN, 0}}};
       if (::poll(wait.data(), wait.size(), -1) < 0 && errno != EINTR) return false;
       if ((wait[1].revents & POLLIN) != 0) {
@@ -276,6 +284,7 @@ bool UserHost::serve_until_told() noexcept {
         }
       }
       if ((wait[0].revents & (POLLERR | POLLNVAL)) != 0) return false;
+      looks = (wait[0].revents & POLLIN) != 0 ? kLooks : 0;
       continue;
     }
     if (message.event == UFFD_EVENT_PAGEFAULT) {
