@@ -23,6 +23,9 @@ QEMU = "qemu-system-x86_64"
 BOOT_LIMIT_S = 180
 # The debug kernel boots in 35 to 60 s, and in several times that beside other machines.
 DEBUG_BOOT_LIMIT_S = 600
+# The emulator sometimes runs an instruction that the kernel has just patched (int3, in a second one's static keys): a
+# boot in which the kernel panics before the agent is there, so with nothing of ours in it, is repeated, and reported.
+BOOTS = 3
 # Loading and unloading modules, ending a step's processes, kmemleak.
 STEP_SLACK_S = 60
 PR_SET_PDEATHSIG = 1
@@ -60,8 +63,12 @@ class Step:
 class Outcome:
     """What is known of a boot. Steps that are in neither `status` nor `unfinished` did not begin."""
     log: KernelLog
+    # The agent was there: mounts are made, and nothing else was done.
+    up: bool = False
     done: bool = False
     lost: str = ""
+    # Of boots before this one that ended in a panic before anything of ours ran.
+    dead_boots: list[KernelLog] = field(default_factory=list)
     # Exit status, "timeout", or "module" where the modules did not load for it.
     status: dict[int, int | str] = field(default_factory=dict)
     problem: dict[int, str] = field(default_factory=dict)
@@ -104,6 +111,15 @@ class Machine:
         out, err: where live output goes, as binary files. keep: a folder for what the VM wrote into /job: output.N of step
         N, and whatever its command put there.
         """
+        dead = []
+        while True:
+            outcome = self._boot(steps, out, err, keep)
+            outcome.dead_boots = dead
+            if outcome.up or not outcome.log.panic or len(dead) + 1 == BOOTS:
+                return outcome
+            dead.append(outcome.log)
+
+    def _boot(self, steps, out, err, keep):
         folder = Path(tempfile.mkdtemp(prefix="godwit-vm."))
         try:
             with self.topology.backing(folder) as devices:
@@ -235,6 +251,7 @@ class Machine:
                 outcome.status[event["end"]] = event["status"]
                 if "problem" in event:
                     outcome.problem[event["end"]] = event["problem"]
+            outcome.up = outcome.up or "up" in event
             outcome.done = outcome.done or "done" in event
             outcome.stuck = event.get("stuck", outcome.stuck)
             outcome.unload_problem = (event.get("problem") or "") if "unloaded" in event else outcome.unload_problem

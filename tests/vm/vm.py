@@ -128,6 +128,14 @@ def parameters_of(texts):
     return found
 
 
+def dead_boots(outcome):
+    """What to say of boots that were repeated: a line each, with the first complaint and what the panic said."""
+    return [
+        f"the kernel died while it booted, before anything of this tree ran; booted again: {log.complaints[0][2]} ({log.panic[2]})"
+        for log in outcome.dead_boots
+    ]
+
+
 def judge(outcome):
     """(exit status, what to say)"""
     complaints = [line for _, _, line in outcome.log.complaints]
@@ -171,6 +179,8 @@ def run(options):
     machine = Machine(root, kernel, options.memory, options.cpus, topology, shares, modules, parameters)
     step = Step("command", options.command, options.timeout, folder="/godwit", live=True)
     outcome = machine.run([step], sys.stdout.buffer, sys.stderr.buffer)
+    for text in dead_boots(outcome):
+        print(f"vm: {text}", file=sys.stderr)
     log = options.log or cache / "kernel.log"
     log.write_text("\n".join(outcome.log.lines))
     status, text = judge(outcome)
