@@ -23,8 +23,9 @@ QEMU = "qemu-system-x86_64"
 BOOT_LIMIT_S = 180
 # The debug kernel boots in 35 to 60 s, and in several times that beside other machines.
 DEBUG_BOOT_LIMIT_S = 600
-# The emulator sometimes runs an instruction that the kernel has just patched (int3, in a second one's static keys): a
-# boot in which the kernel panics before the agent is there, so with nothing of ours in it, is repeated, and reported.
+# The emulator sometimes runs an int3 that the kernel on the other processor has just patched away. A boot that ends so
+# before the agent is there, so without a module of ours, is repeated, and reported. Any other panic is the verdict.
+EMULATOR_FAULT = "Oops: int3:"
 BOOTS = 3
 # Loading and unloading modules, ending a step's processes, kmemleak.
 STEP_SLACK_S = 60
@@ -67,7 +68,7 @@ class Outcome:
     up: bool = False
     done: bool = False
     lost: str = ""
-    # Of boots before this one that ended in a panic before anything of ours ran.
+    # Of boots before this one that the emulator ended.
     dead_boots: list[KernelLog] = field(default_factory=list)
     # Exit status, "timeout", or "module" where the modules did not load for it.
     status: dict[int, int | str] = field(default_factory=dict)
@@ -115,7 +116,8 @@ class Machine:
         while True:
             outcome = self._boot(steps, out, err, keep)
             outcome.dead_boots = dead
-            if outcome.up or not outcome.log.panic or len(dead) + 1 == BOOTS:
+            emulator = outcome.log.panic and EMULATOR_FAULT in outcome.log.complaints[0][2]
+            if outcome.up or not emulator or len(dead) + 1 == BOOTS:
                 return outcome
             dead.append(outcome.log)
 

@@ -62,6 +62,11 @@ def a_panic_with_the_agent_there_is_the_verdict(folder):
     assert vm.judge(outcome)[0] == vm.EXIT_BAD_LOG, vm.judge(outcome)
 
 
+def another_panic_while_it_boots_is_the_verdict(folder):
+    outcome, boots = boot(folder, (PANIC.replace("int3", "general protection fault"), ""), ("", DONE))
+    assert boots == 1 and vm.judge(outcome)[0] == vm.EXIT_BAD_LOG, (boots, outcome)
+
+
 def a_kernel_that_never_boots_is_given_up(folder):
     outcome, boots = boot(folder, (PANIC, ""))
     assert boots == BOOTS and len(outcome.dead_boots) == BOOTS - 1, (boots, outcome)
@@ -76,7 +81,8 @@ def an_emulator_that_ends_without_a_panic_is_not_repeated(folder):
 PATH = os.environ["PATH"]
 failed = False
 for case in (a_boot_that_dies_before_anything_of_ours_ran_is_repeated_and_reported, a_panic_with_the_agent_there_is_the_verdict,
-             a_kernel_that_never_boots_is_given_up, an_emulator_that_ends_without_a_panic_is_not_repeated):
+             another_panic_while_it_boots_is_the_verdict, a_kernel_that_never_boots_is_given_up,
+             an_emulator_that_ends_without_a_panic_is_not_repeated):
     with tempfile.TemporaryDirectory() as scratch:
         try:
             case(Path(scratch))
