@@ -3,8 +3,9 @@
 
 The file, written by machine.py: mounts [{tag, at, options}], steps [{name, command, environment, folder, timeout, live, reload}].
 /job/load and /job/unload, where they exist, are shell commands for the kernel modules.
-What happens goes to /job/events, one JSON object a line, at once: the VM may be gone the next moment. The output of step N goes to
-/job/output.N, or to two virtio ports where it is live. Marks in the kernel's log say where a step begins and ends.
+What happens goes to /job/events, one JSON object a line, at once: the VM may be gone the next moment. For the same reason step N
+writes its output to /job/output.N itself; it comes through here, to two virtio ports, where it is live. Marks in the kernel's log
+say where a step begins and ends.
 """
 
 import ctypes
@@ -128,18 +129,19 @@ def drain(targets):
 
 def run_step(number, step, ports):
     environment = {**os.environ, **step["environment"]}
-    outputs = ports if step["live"] else [os.open(JOB / f"output.{number}", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)]
+    file = None if step["live"] else os.open(JOB / f"output.{number}", os.O_CREAT | os.O_WRONLY | os.O_APPEND, 0o644)
     try:
         process = subprocess.Popen(step["command"], cwd=step["folder"], env=environment, stdin=subprocess.DEVNULL,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE if step["live"] else subprocess.STDOUT,
-                                   start_new_session=True)
+                                   stdout=subprocess.PIPE if step["live"] else file,
+                                   stderr=subprocess.PIPE if step["live"] else file, start_new_session=True)
     except OSError as error:
-        write_all(outputs[-1], f"{error.filename}: {error.strerror}\n".encode())
+        write_all(ports[-1] if step["live"] else file, f"{error.filename}: {error.strerror}\n".encode())
         # As a shell has it.
         return 127 if isinstance(error, FileNotFoundError) else 126
-    targets = {process.stdout.fileno(): outputs[0]}
-    if step["live"]:
-        targets[process.stderr.fileno()] = outputs[1]
+    finally:
+        if file is not None:
+            os.close(file)
+    targets = {process.stdout.fileno(): ports[0], process.stderr.fileno(): ports[1]} if step["live"] else {}
     in_time = relay(process, targets, step["timeout"])
     process.wait()
     kill_leftovers()
