@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <chrono>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "tests/kernel/jobs.h"
@@ -95,20 +94,9 @@ TEST_P(CountersTest, NoIncrementIsLost) {
         Commands commands;
         // Whole pages, one access each: what the device does while a page is taken from it takes its time.
         for (size_t page = 0; page < kPages; ++page) commands.push_back(op::add(memory.page(page), kPage, 1, flags));
-        while (!commands.empty()) {
-          const Done done = execute(own, commands, 60000);
-          // A page may keep moving away for a second; what was not done is done again.
-          if (done.error != 0 || (done.status != 0 && done.status != -EBUSY)) {
-            ADD_FAILURE() << done.error << " " << done.status;
-            return;
-          }
-          busy += done.status == -EBUSY;
-          Commands rest;
-          for (size_t c = 0; c < commands.size(); ++c) {
-            if (done.results[c].done == 0) rest.push_back(commands[c]);
-          }
-          commands = std::move(rest);
-        }
+        const int times = execute_all(own, commands);
+        if (times < 0) return;
+        busy += static_cast<unsigned>(times);
         ++passes;
         ++device_passes;
       }

@@ -2,11 +2,13 @@
 // From the VRAM of one device to that of another one: directly where they reach each other, through RAM where not.
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
 #include "tests/kernel/card.h"
 #include "tests/kernel/guest.h"
+#include "tests/kernel/jobs.h"
 
 namespace godwit::guest {
 namespace {
@@ -109,6 +111,65 @@ TEST(Direct, StoresOfACpuAreNotLost) {
     EXPECT_EQ(*reinterpret_cast<uint64_t*>(memory.page(page)), counts[page]) << page;
   }
   EXPECT_GT(first.stat(GODWIT_STAT_PEER_BYTES_DIRECT) + second.stat(GODWIT_STAT_PEER_BYTES_DIRECT), 0u);
+}
+
+// One access a page, so that each is done or not.
+Commands add_one_everywhere(const Memory& memory) {
+  Commands commands;
+  for (size_t page = 0; page < memory.size() / kPage; ++page) commands.push_back(op::add(memory.page(page), kPage, 1));
+  return commands;
+}
+
+size_t words_that_differ(const Memory& memory, uint64_t wanted) {
+  const auto* words = reinterpret_cast<const uint64_t*>(memory.data());
+  const size_t count = memory.size() / sizeof(uint64_t);
+  return count - static_cast<size_t>(std::count(words, words + count, wanted));
+}
+
+// A device that still knew where its pages were would write to frames that it has given up.
+TEST(Direct, TheDeviceThatGaveThePagesUpAsksForThemAgain) {
+  SoftDevice soft("private:16M");
+  Device first, second(soft.index());
+  // One fault a round: pages that go back and forth for long are left at home.
+  Memory memory(16 * kPage);
+  constexpr uint64_t kRounds = 8;
+  for (uint64_t round = 0; round < kRounds; ++round) {
+    const Device& device = round % 2 ? second : first;
+    const uint64_t before = device.stat(GODWIT_STAT_PEER_BYTES_DIRECT);
+    ASSERT_EQ(execute_all(device, add_one_everywhere(memory)), 0);
+    EXPECT_EQ(device.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+    EXPECT_EQ(device.stat(GODWIT_STAT_PEER_BYTES_DIRECT) - before, round ? memory.size() : 0u) << round;
+  }
+  EXPECT_EQ(words_that_differ(memory, kRounds), 0u);
+}
+
+TEST(Direct, NothingIsLostWhileBothDevicesWrite) {
+  SoftDevice soft("private:16M");
+  Device first, second(soft.index());
+  Memory memory(16 * kPage);
+  const uint64_t passes = rounds(100);
+  std::atomic<unsigned> ended{0};
+  const auto write = [&](const Device& device) {
+    for (uint64_t pass = 0; pass < passes && execute_all(device, add_one_everywhere(memory)) >= 0; ++pass) {
+    }
+    ++ended;
+  };
+  std::thread one([&] { write(first); }), other([&] { write(second); });
+  while (ended < 2) {
+    for (const Device* device : {&first, &second}) {
+      drm_godwit_migrate args = {};
+      args.addr = address(memory.data());
+      args.length = memory.size();
+      args.to = GODWIT_PLACE_VRAM;
+      const int error = device->call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+      EXPECT_TRUE(error == 0 || error == -EBUSY) << error;
+    }
+  }
+  one.join();
+  other.join();
+  EXPECT_EQ(words_that_differ(memory, 2 * passes), 0u);
+  EXPECT_GT(first.stat(GODWIT_STAT_PEER_BYTES_DIRECT), 0u);
+  EXPECT_GT(second.stat(GODWIT_STAT_PEER_BYTES_DIRECT), 0u);
 }
 
 }  // namespace

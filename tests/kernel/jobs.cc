@@ -3,6 +3,9 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <utility>
+
 namespace godwit::guest {
 namespace op {
 namespace {
@@ -117,6 +120,24 @@ Done wait(const Device& device, uint64_t job, size_t count, uint32_t timeout_ms)
   done.error = device.call(DRM_IOCTL_GODWIT_WAIT, &args);
   done.status = args.status;
   return done;
+}
+
+int execute_all(const Device& device, Commands commands) {
+  int busy = 0;
+  while (!commands.empty()) {
+    const Done done = execute(device, commands, 60000);
+    if (done.error != 0 || (done.status != 0 && done.status != -EBUSY)) {
+      ADD_FAILURE() << done.error << " " << done.status;
+      return -1;
+    }
+    busy += done.status == -EBUSY;
+    Commands rest;
+    for (size_t c = 0; c < commands.size(); ++c) {
+      if (done.results[c].done == 0) rest.push_back(commands[c]);
+    }
+    commands = std::move(rest);
+  }
+  return busy;
 }
 
 unsigned rounds(unsigned wanted) {

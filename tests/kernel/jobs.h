@@ -47,6 +47,10 @@ Done wait(const Device& device, uint64_t job, size_t count, uint32_t timeout_ms 
 Done execute(const Device& device, const Commands& commands, uint32_t timeout_ms = 0,
              const Syncs& syncs = {});
 
+// Executes commands of one access each until all are done: again what a page that kept moving away for a second left undone
+// (EBUSY). Answers how often that was, or -1 where anything else went wrong, which fails the test.
+int execute_all(const Device& device, Commands commands);
+
 // Rounds of a test that takes long: a tenth of them on a kernel with lockdep and KASAN, which is so much slower.
 unsigned rounds(unsigned wanted);
 
