@@ -20,21 +20,24 @@ from pathlib import Path
 DROPPED = ("-fno-canonical-system-headers", "-Wno-free-nonheap-object", "-Wunused-but-set-parameter", "-frandom-seed=", "-Werror")
 
 
-def compile_command(action):
-    """The entry for compile_commands.json, or None for what is not a source of this tree."""
+def compile_command(action, external):
+    """The entry for compile_commands.json, or None for what is not a source of this tree. External repositories are in `external`."""
     arguments = [text for text in action["arguments"] if not text.startswith(DROPPED)]
     source = arguments[arguments.index("-c") + 1]
     if not source.endswith((".cc", ".c")) or source.startswith(("external/", "bazel-out/")):
         return None
+    arguments = [str(external / text[len("external/"):]) if text.startswith("external/") else text for text in arguments]
     return {"directory": os.getcwd(), "file": source, "arguments": arguments}
 
 
 def main():
     actions = json.loads(Path(sys.argv[1]).read_text())["actions"]
     wanted = sys.argv[2:]
+    # The output base, of which bazel-out is part: the tree has no link to them.
+    external = Path("bazel-out").resolve().parents[2] / "external"
     commands = {}
     for action in actions:
-        entry = compile_command(action)
+        entry = compile_command(action, external)
         if entry and (not wanted or any(part in entry["file"] for part in wanted)):
             commands.setdefault(entry["file"], entry)
     if not commands:

@@ -5,7 +5,7 @@
 
 #include "godwit.h"
 
-enum { PAGES = 2048, PAGE_BYTES = 4096 };
+enum { kPages = 2048, kPageBytes = 4096 };
 
 static int fail(const char* what) {
   fprintf(stderr, "residency_c: %s: %s\n", what, godwit_last_error());
@@ -13,13 +13,13 @@ static int fail(const char* what) {
 }
 
 static void show(const char* when, const godwit_context* context, const void* region) {
-  static uint8_t states[PAGES];
+  static uint8_t states[kPages];
   unsigned ram = 0, vram = 0;
-  if (godwit_residency(context, region, (size_t)PAGES * PAGE_BYTES, states, PAGES) != 0) {
+  if (godwit_residency(context, region, (size_t)kPages * kPageBytes, states, kPages) != 0) {
     fail("residency");
     return;
   }
-  for (size_t page = 0; page < PAGES; ++page) {
+  for (size_t page = 0; page < kPages; ++page) {
     ram += states[page] == GODWIT_PAGE_HOST || states[page] == GODWIT_PAGE_BOTH;
     vram += states[page] == GODWIT_PAGE_DEVICE || states[page] == GODWIT_PAGE_BOTH;
   }
@@ -27,7 +27,7 @@ static void show(const char* when, const godwit_context* context, const void* re
 }
 
 int main(void) {
-  const size_t bytes = (size_t)PAGES * PAGE_BYTES;
+  const size_t bytes = (size_t)kPages * kPageBytes;
   godwit_context* context = NULL;
   struct godwit_move_report report;
   void* region = NULL;

@@ -50,8 +50,10 @@ bool map_view(int socket) {
   if (::recvmsg(socket, &message, MSG_CMSG_CLOEXEC) != static_cast<ssize_t>(sizeof(area))) {
     return false;
   }
+  const cmsghdr* header = CMSG_FIRSTHDR(&message);
+  if (header == nullptr) return false;  // no descriptor came along
   int view = -1;
-  std::memcpy(&view, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(view));
+  std::memcpy(&view, CMSG_DATA(header), sizeof(view));
   // Where the owner has it, so that every pointer in it is right here as well.
   auto* wanted = reinterpret_cast<void*>(area.start);
   void* at = ::mmap(wanted, area.end - area.start, PROT_READ | PROT_WRITE,

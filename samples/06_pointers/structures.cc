@@ -109,7 +109,7 @@ std::vector<Area> areas_of(const World& world, std::size_t most) {
     note(node, sizeof(*node), &pages);
   }
   note(world.tree, &pages);
-  note(world.table.data(), world.table.size() * sizeof(world.table[0]), &pages);
+  note(world.table.data(), world.table.size() * sizeof(decltype(world.table)::value_type), &pages);
   for (const auto& row : world.table) {
     if (!row.empty()) note(row.data(), row.size() * sizeof(row[0]), &pages);
   }

@@ -50,7 +50,7 @@ Sums on_walks(godwit::Context& context, World& world, bool changes, std::string*
   request.turn = false;
   request.head = world.table.data();
   request.links = {0, 8};  // a std::vector's first two pointers
-  request.stride = sizeof(world.table[0]);
+  request.stride = sizeof(decltype(world.table)::value_type);
   request.limit = static_cast<std::uint32_t>(world.table.size());
   sums.table = walk(context, request, problem).sum;
   return sums;

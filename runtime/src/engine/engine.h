@@ -109,9 +109,9 @@ class Engine {
   }
 
   /// Lends the pages of a range to a device that is driven from user space.
-  [[nodiscard]] virtual Result<std::unique_ptr<PeerMapping>> map_peer(const void* /*base*/,
-                                                                      std::size_t /*bytes*/,
-                                                                      PeerOptions /*options*/) {
+  [[nodiscard]] virtual Result<std::unique_ptr<PeerMapping>> map_peer(
+      const void* /*base*/, std::size_t /*bytes*/,
+      PeerOptions /*options*/) {  // NOLINT(performance-unnecessary-value-param): engines keep them
     return fail(Code::kUnsupported, "map_peer: this engine asks no peers before it moves pages");
   }
 

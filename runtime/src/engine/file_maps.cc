@@ -109,12 +109,13 @@ void FileMaps::load_all() noexcept {
   if (!core_.full_level() || !core_.has_files.load()) return;
   const std::lock_guard maps(mutex_);
   for (const auto& [region, source] : maps_) {
-    for (std::size_t at = 0; at < source->bytes(); at += kBlockBytes) {
+    const FileSource& file = *source;
+    for (std::size_t at = 0; at < file.bytes(); at += kBlockBytes) {
       const std::size_t first = core_.table.page_of(region + at);
       const BlockGuard guard(core_, first / kPagesPerBlock);
       each_empty(core_, {first, kPagesPerBlock}, [&](PageRange run) {
         // What cannot be read is read, or refused, when somebody touches it.
-        (void)load_to_host(core_, *source, run);
+        (void)load_to_host(core_, file, run);
       });
     }
   }
