@@ -1,113 +1,31 @@
 // SPDX-License-Identifier: MIT
 // What only the kernel engine can do, in the VM: memory that Godwit did not allocate, versions, events,
-// processes, a device that is unplugged.
+// a device that is unplugged. Processes: process_test.cc.
 #include <fcntl.h>
 #include <gtest/gtest.h>
-#include <sys/mman.h>
 #include <linux/io_uring.h>
-#include <sys/socket.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
-#include <functional>
-#include <map>
-#include <numeric>
-#include <sstream>
-#include <thread>
+#include <string>
 #include <vector>
 
 #include "godwit/context.h"
-#include "godwit/units.h"
-#include "runtime/src/device/device.h"
-#include "runtime/src/engine/kernel/kernel_engine.h"
-#include "runtime/src/engine/kernel/render_node.h"
+#include "tests/contract/kernel/engine_fixture.h"
 
 namespace godwit {
 namespace {
 
-constexpr std::size_t kBytes = std::size_t{1} << 20;
-
-/// A command of a second, on an emulated machine that is busy and under ThreadSanitizer.
-constexpr std::chrono::minutes kPatience{2};
-
-#define ASSERT_DONE(call)                           \
-  do {                                              \
-    const auto done = call;                         \
-    ASSERT_TRUE(done) << done.error().to_string(); \
-  } while (false)
-
-std::uint32_t word_at(std::size_t index) { return static_cast<std::uint32_t>(index * 2654435761U); }
-
-Result<std::unique_ptr<Device>> soft_on(DeviceWindow* window) {
-  DeviceOptions options;
-  options.window = window;
-  options.threads = 2;
-  return make_soft_device(options);
-}
-
 /// Static data, which nobody allocated.
 alignas(kPageBytes) std::array<std::uint32_t, kBytes / 4> static_words;
-
-class KernelEngineTest : public ::testing::Test {
- protected:
-  void SetUp() override { make(4096); }
-  void make(std::uint32_t records) {
-    engine_.reset();
-    telemetry_ = std::move(*Telemetry::create("", 4096));
-    auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION);
-    ASSERT_TRUE(driver) << driver.error().to_string();
-    KernelEngineOptions options;
-    options.arena_bytes = std::size_t{256} << 20;
-    options.event_records = records;
-    options.make_device = soft_on;
-    auto engine = KernelEngine::create(std::move(*driver), *telemetry_, std::move(options));
-    ASSERT_TRUE(engine) << engine.error().to_string();
-    engine_ = std::move(*engine);
-    ASSERT_TRUE(engine_->device());
-  }
-
-  Result<> run(const Command& command) {
-    Device* device = *engine_->device();
-    Ticket ticket = 0;
-    int error = device->submit(command, &ticket);
-    if (error == 0) error = device->finish(ticket, kPatience);
-    if (error != 0) return fail_errno(-error, "a command on the device");
-    return {};
-  }
-  Result<> add(void* base, std::size_t bytes, std::uint32_t value) {
-    const Operand operand{.base = base, .bytes = bytes, .access = Access::kReadWrite};
-    auto hold = engine_->acquire({&operand, 1});
-    if (!hold) return tl::unexpected(hold.error());
-    return run(AddCommand{(*hold)->span(0), value});
-  }
-  std::size_t in_vram(const void* base, std::size_t bytes) {
-    std::vector<Residency> pages(bytes / kPageBytes + 2);
-    EXPECT_TRUE(engine_->residency(base, bytes, pages));
-    return static_cast<std::size_t>(
-        std::count(pages.begin(), pages.end(), Residency::kDevice));
-  }
-  /// The device adds to words of any memory, and the CPU sees that.
-  void works_on(std::uint32_t* words, std::size_t count, bool migrates) {
-    for (std::size_t i = 0; i < count; ++i) words[i] = word_at(i);
-    auto added = add(words, count * 4, 5);
-    ASSERT_TRUE(added) << added.error().to_string();
-    if (migrates) {
-      EXPECT_GT(in_vram(words, count * 4), 0U);
-    }
-    for (std::size_t i = 0; i < count; ++i) ASSERT_EQ(words[i], word_at(i) + 5) << i;
-  }
-
-  std::unique_ptr<Telemetry> telemetry_;
-  std::unique_ptr<KernelEngine> engine_;
-};
 
 TEST_F(KernelEngineTest, TheDeviceWorksOnStackMemory) {
   std::array<std::uint32_t, 50'000> words;  // NOLINT: filled below
@@ -361,170 +279,6 @@ TEST(ContextOverTheModule, AutoTakesTheKernelEngine) {
   auto user = Context::create(options);
   ASSERT_TRUE(user) << user.error().to_string();
   EXPECT_EQ((*user)->engine().info().name, "user");
-}
-
-// ---- processes ---------------------------------------------------------------------------------
-
-int in_child(const std::function<int()>& body) {
-  const pid_t child = ::fork();
-  if (child == 0) ::_exit(body());
-  int status = -1;
-  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
-  }
-  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-}
-
-/// What the DRM's own account says of a descriptor of this process.
-std::uint64_t vram_of(int fd) {
-  std::ifstream info("/proc/self/fdinfo/" + std::to_string(fd));
-  for (std::string line; std::getline(info, line);) {
-    std::uint64_t value = 0;
-    char unit[8] = {};
-    const int got = std::sscanf(line.c_str(), "drm-total-vram0: %lu %7s", &value, unit);
-    if (got >= 1) return got == 2 && unit[0] == 'K' ? value << 10 : got == 2 ? value << 20 : value;
-  }
-  return ~std::uint64_t{0};
-}
-
-TEST_F(KernelEngineTest, AChildSeesTheBytesOfTheForkAndTheParentGoesOn) {
-  auto* words = static_cast<std::uint32_t*>(std::malloc(kBytes));
-  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
-  ASSERT_DONE(add(words, kBytes, 1));
-  engine_->prepare_fork();
-  int go[2];
-  ASSERT_EQ(::pipe(go), 0);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    engine_->after_fork_in_child();
-    char byte = 0;
-    if (::read(go[0], &byte, 1) != 1) ::_exit(2);
-    for (std::size_t i = 0; i < kBytes / 4; ++i) {
-      if (words[i] != word_at(i) + 1) ::_exit(3);
-    }
-    std::memset(words, 9, kBytes);
-    if (engine_->device() || engine_->prefetch(words, kBytes, Place::kDevice)) ::_exit(4);
-    ::_exit(engine_->detached() ? 0 : 5);
-  }
-  engine_->after_fork_in_parent();
-  const auto added = add(words, kBytes, 1);  // the child's pages are a copy
-  EXPECT_TRUE(added) << added.error().to_string();
-  ASSERT_EQ(::write(go[1], "x", 1), 1);
-  int status = -1;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i) + 2) << i;
-  ASSERT_DONE(add(words, kBytes, 1));
-  EXPECT_EQ(words[9], word_at(9) + 3);
-  ::close(go[0]);
-  ::close(go[1]);
-  std::free(words);
-}
-
-TEST_F(KernelEngineTest, EachProcessHasItsOwnAccountOfVram) {
-  auto* region = static_cast<std::byte*>(*engine_->allocate(4 * kBytes, 1));
-  std::memset(region, 1, 4 * kBytes);
-  ASSERT_TRUE(engine_->prefetch(region, 4 * kBytes, Place::kDevice));
-  const std::uint64_t mine = vram_of(engine_->driver().fd());
-  EXPECT_EQ(mine, 4 * kBytes);
-  engine_->prepare_fork();
-  const int status = in_child([&] {
-    engine_->after_fork_in_child();
-    auto driver = kernel::open_render_node("", GODWIT_UAPI_VERSION);
-    if (!driver || vram_of((*driver)->fd()) != 0) return 2;
-    auto telemetry = Telemetry::create("", 0);
-    KernelEngineOptions options;
-    options.arena_bytes = std::size_t{64} << 20;
-    options.make_device = soft_on;
-    auto engine = KernelEngine::create(std::move(*driver), **telemetry, std::move(options));
-    if (!engine) return 3;
-    auto own = (*engine)->allocate(2 * kBytes, 1);
-    if (!own) return 4;
-    std::memset(*own, 2, 2 * kBytes);
-    auto moved = (*engine)->prefetch(*own, 2 * kBytes, Place::kDevice);
-    if (!moved || moved->moved != 2 * kBytes / kPageBytes) return 5;
-    if (vram_of((*engine)->driver().fd()) != 2 * kBytes) return 6;
-    (*engine)->refresh_statistics();
-    return (*telemetry)->statistics().vram_bytes == 2 * kBytes ? 0 : 7;
-  });
-  engine_->after_fork_in_parent();
-  EXPECT_EQ(status, 0);
-  EXPECT_EQ(vram_of(engine_->driver().fd()), mine);
-}
-
-TEST_F(KernelEngineTest, MemoryThatProcessesShareIsWorkedOnInPlace) {
-  auto* words = static_cast<std::uint32_t*>(
-      ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0));
-  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
-  ASSERT_DONE(add(words, kBytes, 1));
-  engine_->prepare_fork();
-  const int status = in_child([&] {
-    engine_->after_fork_in_child();
-    for (std::size_t i = 0; i < kBytes / 4; ++i) {
-      if (words[i] != word_at(i) + 1) return 2;
-      words[i] += 10;
-    }
-    return 0;
-  });
-  engine_->after_fork_in_parent();
-  ASSERT_EQ(status, 0);
-  ASSERT_DONE(add(words, kBytes, 100));
-  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i) + 111) << i;
-  ::munmap(words, kBytes);
-}
-
-TEST_F(KernelEngineTest, AViewPassedOverASocketShowsThisProcesssMemory) {
-  auto* words = static_cast<std::uint32_t*>(*engine_->allocate(kBytes, 1));
-  for (std::size_t i = 0; i < kBytes / 4; ++i) words[i] = word_at(i);
-  auto view = engine_->view(words, kBytes);
-  ASSERT_TRUE(view) << view.error().to_string();
-  int pair[2];
-  ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    ::close(*view);  // what counts is what comes through the socket
-    char byte = 0;
-    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
-    iovec data{&byte, 1};
-    msghdr message{};
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = control;
-    message.msg_controllen = sizeof(control);
-    if (::recvmsg(pair[1], &message, 0) != 1) ::_exit(2);
-    int fd = -1;
-    std::memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&message)), sizeof(fd));
-    auto* seen = static_cast<std::uint32_t*>(
-        ::mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0));
-    if (seen == MAP_FAILED) ::_exit(3);
-    for (std::size_t i = 0; i < kBytes / 4; ++i) {
-      if (seen[i] != word_at(i)) ::_exit(4);
-      seen[i] += 3;
-    }
-    ::_exit(0);
-  }
-  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
-  char byte = 'v';
-  iovec data{&byte, 1};
-  msghdr message{};
-  message.msg_iov = &data;
-  message.msg_iovlen = 1;
-  message.msg_control = control;
-  message.msg_controllen = sizeof(control);
-  cmsghdr* header = CMSG_FIRSTHDR(&message);
-  header->cmsg_level = SOL_SOCKET;
-  header->cmsg_type = SCM_RIGHTS;
-  header->cmsg_len = CMSG_LEN(sizeof(int));
-  std::memcpy(CMSG_DATA(header), &*view, sizeof(int));
-  ASSERT_EQ(::sendmsg(pair[0], &message, 0), 1);
-  ::close(*view);
-  int status = -1;
-  ASSERT_EQ(::waitpid(child, &status, 0), child);
-  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 0) << status;
-  EXPECT_EQ(in_vram(words, kBytes), kBytes / kPageBytes) << "its touches are the device's";
-  EXPECT_EQ(vram_of(engine_->driver().fd()), kBytes) << "and count for whose memory it is";
-  for (std::size_t i = 0; i < kBytes / 4; ++i) ASSERT_EQ(words[i], word_at(i) + 3) << i;
-  ::close(pair[0]);
-  ::close(pair[1]);
 }
 
 // ---- a device that goes ------------------------------------------------------------------------
