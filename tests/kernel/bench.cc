@@ -3,9 +3,9 @@
 //
 //   bench [MIB...]
 //
-// Each number is the best of some rounds: what disturbs an emulated machine only ever makes it slower. The raw copies are
-// the best of as many looks, between them. Parts of a call are summed over the threads that took part, so that they can be
-// more than the whole; "copy" is what was waited for.
+// Each number is the best of some rounds: what disturbs an emulated machine only ever makes it slower. A round has every size
+// once and a look at the raw copies, so that a disturbance of some seconds costs each of them one round at most. Parts of a
+// call are summed over the threads that took part, so that they can be more than the whole; "copy" is what was waited for.
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -14,7 +14,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <map>
+#include <memory>
 #include <sstream>
+#include <vector>
 
 #include "tests/kernel/guest.h"
 #include "tests/kernel/jobs.h"
@@ -77,37 +79,46 @@ void expect_moved(const drm_godwit_migrate& parts, size_t bytes) {
   if (parts.moved != bytes / kPage) std::printf("# %zu pages moved\n", size_t{parts.moved});
 }
 
-// One round each of: to VRAM, home by a call, to VRAM by the device's touch, home by the CPU's.
-void measure(const Device& gpu, size_t bytes, bool huge, std::map<std::string, Result>* best) {
-  Memory memory(bytes, huge ? Memory::kHugePages : Memory::kAnonymous);
-  for (int round = 0; round < kRounds; ++round) {
-    memset(memory.data(), round + 1, memory.size());
-    double start = now_ms();
-    const drm_godwit_migrate up = gpu.to_vram(memory.data(), bytes);
-    const double up_ms = now_ms() - start;
-    expect_moved(up, bytes);
-    start = now_ms();
-    const drm_godwit_migrate down = gpu.to_ram(memory.data(), bytes);
-    const double down_ms = now_ms() - start;
-    expect_moved(down, bytes);
-    link_pages(memory, bytes);
-    start = now_ms();
-    const Done walked = execute(gpu, {op::walk(memory.data(), bytes / kPage)});
-    const double walked_ms = now_ms() - start;
-    if (!walked.ok()) std::printf("# the device's walk: error %d, status %d\n", walked.error, walked.status);
-    const size_t there = gpu.in_vram(memory.data(), bytes);
-    if (there != bytes / kPage) std::printf("# %zu pages came by faults of the device\n", there);
-    start = now_ms();
-    for (size_t at = 0; at < bytes; at += kPage) {
-      *const_cast<volatile uint8_t*>(memory.data() + at) = 1;
-    }
-    const double touched_ms = now_ms() - start;
-    if (round == 0) continue;  // the first one allocates what the others reuse
-    better(&(*best)["to VRAM"], up_ms, up);
-    better(&(*best)["home"], down_ms, down);
-    better(&(*best)["device fault"], walked_ms, {});
-    better(&(*best)["CPU fault home"], touched_ms, {});
+// Memory of one size and kind, and the best rounds with it by what was measured.
+struct Subject {
+  Subject(size_t megabytes, bool of_huge_pages)
+      : mib(megabytes), huge(of_huge_pages), memory(mib << 20, huge ? Memory::kHugePages : Memory::kAnonymous) {}
+  size_t mib;
+  bool huge;
+  Memory memory;
+  std::map<std::string, Result> best;
+};
+
+// One round: to VRAM, home by a call, to VRAM by the device's touch, home by the CPU's.
+void measure(const Device& gpu, int round, Subject* subject) {
+  const Memory& memory = subject->memory;
+  const size_t bytes = memory.size();
+  memset(memory.data(), round + 1, bytes);
+  double start = now_ms();
+  const drm_godwit_migrate up = gpu.to_vram(memory.data(), bytes);
+  const double up_ms = now_ms() - start;
+  expect_moved(up, bytes);
+  start = now_ms();
+  const drm_godwit_migrate down = gpu.to_ram(memory.data(), bytes);
+  const double down_ms = now_ms() - start;
+  expect_moved(down, bytes);
+  link_pages(memory, bytes);
+  start = now_ms();
+  const Done walked = execute(gpu, {op::walk(memory.data(), bytes / kPage)});
+  const double walked_ms = now_ms() - start;
+  if (!walked.ok()) std::printf("# the device's walk: error %d, status %d\n", walked.error, walked.status);
+  const size_t there = gpu.in_vram(memory.data(), bytes);
+  if (there != bytes / kPage) std::printf("# %zu pages came by faults of the device\n", there);
+  start = now_ms();
+  for (size_t at = 0; at < bytes; at += kPage) {
+    *const_cast<volatile uint8_t*>(memory.data() + at) = 1;
   }
+  const double touched_ms = now_ms() - start;
+  if (round == 0) return;  // the first one allocates what the others reuse
+  better(&subject->best["to VRAM"], up_ms, up);
+  better(&subject->best["home"], down_ms, down);
+  better(&subject->best["device fault"], walked_ms, {});
+  better(&subject->best["CPU fault home"], touched_ms, {});
 }
 
 void print(size_t mib, bool huge, const std::string& what, const Result& result, const Raw& raw) {
@@ -136,17 +147,20 @@ int bench(const std::vector<size_t>& sizes) {
   if (!add_raw(name, &raw)) {
     std::printf("# no raw copies in debugfs: no limits to compare with\n");
   }
-  std::map<std::pair<size_t, bool>, std::map<std::string, Result>> results;
+  std::vector<std::unique_ptr<Subject>> subjects;
   for (const size_t mib : sizes) {
-    for (const bool huge : {false, true}) measure(gpu, mib << 20, huge, &results[{mib, huge}]);
-    add_raw(name, &raw);
+    for (const bool huge : {false, true}) subjects.push_back(std::make_unique<Subject>(mib, huge));
   }
-  for (const auto& [at, best] : results) {
-    const auto [mib, huge] = at;
-    const Raw limit = raw[{mib << 20, huge ? kHuge / kPage : 1}];
-    for (const auto& [what, result] : best) print(mib, huge, what, result, limit);
+  for (int round = 0; round < kRounds; ++round) {
+    for (const auto& subject : subjects) measure(gpu, round, subject.get());
+    if (round > 0) add_raw(name, &raw);
+  }
+  for (const auto& subject : subjects) {
+    const size_t mib = subject->mib;
+    const Raw limit = raw[{mib << 20, subject->huge ? kHuge / kPage : 1}];
+    for (const auto& [what, result] : subject->best) print(mib, subject->huge, what, result, limit);
     std::printf("%4zu MiB  %s  %-14s %8.2f ms  (pages of RAM, from the kernel's allocator)\n", mib,
-                huge ? "2 MiB" : "4 KiB", "alloc", limit.alloc_ms);
+                subject->huge ? "2 MiB" : "4 KiB", "alloc", limit.alloc_ms);
   }
   return ::testing::Test::HasFailure() ? 1 : 0;
 }
