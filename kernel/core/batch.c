@@ -70,7 +70,6 @@ void godwit_batch_begin(struct godwit_batch *batch)
 	batch->nr_pieces = 0;
 	batch->submitted = 0;
 	batch->nr_transfers = 0;
-	batch->huge_moved = false;
 }
 
 /**

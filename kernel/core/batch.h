@@ -65,8 +65,6 @@ struct godwit_batch {
 	struct godwit_transfer transfers[GODWIT_BATCH_TRANSFERS];
 	/** @shield: of the huge folio that it has isolated to bring home. */
 	struct godwit_shield shield;
-	/** @huge_moved: that one has moved. */
-	bool huge_moved;
 	/** @time_setup: ns spent to look up, lock and unmap. */
 	u64 time_setup;
 	/** @time_alloc: ns spent to find room. */

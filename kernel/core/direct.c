@@ -63,8 +63,6 @@ struct direct {
 	unsigned int count;
 	/** @shield: of the huge page that is isolated. */
 	struct godwit_shield shield;
-	/** @huge_moved: that one has moved. */
-	bool huge_moved;
 	/** @src: as &migrate_vma.src. */
 	unsigned long src[GODWIT_BATCH_PAGES];
 	/** @dst: as &migrate_vma.dst. */
@@ -188,7 +186,7 @@ static void direct_settle(struct direct *direct)
 		bitmap_set(direct->span->moved, direct->base + i, piece->pages);
 		if (piece->pages == 1)
 			continue;
-		direct->huge_moved = true;
+		direct->shield.moved = true;
 		godwit_pagemap_publish(migrate_pfn_to_page(direct->dst[i]));
 		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_HUGE_TO_VRAM, 1);
 	}
@@ -214,7 +212,6 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 	memset(direct->src, 0, sizeof(direct->src));
 	memset(direct->dst, 0, sizeof(direct->dst));
 	direct->count = 0;
-	direct->huge_moved = false;
 	direct->base = (start - direct->span->start) >> PAGE_SHIFT;
 	if (migrate_vma_setup(&args))
 		return;
@@ -234,7 +231,7 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 	migrate_vma_pages(&args);
 	direct_settle(direct);
 	migrate_vma_finalize(&args);
-	godwit_shield_end(&direct->shield, direct->huge_moved, false);
+	godwit_shield_end(&direct->shield, false);
 }
 
 static int direct_walk(struct direct *direct)

@@ -312,7 +312,7 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 		home->moved += piece->pages;
 		if (piece->pages > 1) {
 			home->moved_huge += piece->pages;
-			batch->huge_moved = true;
+			batch->shield.moved = true;
 		}
 		if (batch->reached[i] == GODWIT_REACHED_COPY)
 			godwit_batch_reach(batch, i, piece->pages, GODWIT_REACHED_MOVED);
@@ -329,8 +329,7 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 void godwit_home_end(struct godwit_batch *batch, const struct godwit_home *home)
 {
 	/* The kernel lets the page that a CPU touched locked. */
-	godwit_shield_end(&batch->shield, batch->huge_moved,
-			  home->cause == GODWIT_CAUSE_CPU_FAULT);
+	godwit_shield_end(&batch->shield, home->cause == GODWIT_CAUSE_CPU_FAULT);
 }
 
 /**

@@ -226,6 +226,7 @@ void godwit_shield_begin(struct godwit_shield *shield, struct folio *folio)
 		return;
 	WARN_ON_ONCE(shield->folio);
 	shield->folio = folio;
+	shield->moved = false;
 	shield_up(shield);
 }
 
@@ -264,22 +265,21 @@ void godwit_shield_raise(struct godwit_shield *shield)
 /**
  * godwit_shield_end() - the migration is over.
  * @shield: up, or without a folio; is without one then.
- * @moved: nothing maps the folio any more.
  * @locked: if it has not moved, the caller has it locked still.
  *
  * The reverse map of the folio is in use: the caller has mmap_lock of somebody who maps it, or a
  * reference.
  */
-void godwit_shield_end(struct godwit_shield *shield, bool moved, bool locked)
+void godwit_shield_end(struct godwit_shield *shield, bool locked)
 {
 	struct folio *folio = shield->folio;
 
 	if (!shield->up)
 		return;
-	if (!moved && !locked && godwit_anon_vma(folio)) {
+	if (!shield->moved && !locked && godwit_anon_vma(folio)) {
 		shield_later(folio);
 	} else {
-		if (moved)
+		if (shield->moved)
 			shield_mend(folio, godwit_folio_missing(folio));
 		else
 			godwit_shield_recount(folio);

@@ -14,6 +14,8 @@ struct godwit_shield {
 	struct folio *folio;
 	/** @up: it has the references that shield it. */
 	bool up;
+	/** @moved: nothing maps it any more. */
+	bool moved;
 };
 
 int godwit_shield_init(void);
@@ -22,7 +24,7 @@ void godwit_shield_fini(void);
 void godwit_shield_begin(struct godwit_shield *shield, struct folio *folio);
 void godwit_shield_lower(struct godwit_shield *shield);
 void godwit_shield_raise(struct godwit_shield *shield);
-void godwit_shield_end(struct godwit_shield *shield, bool moved, bool locked);
+void godwit_shield_end(struct godwit_shield *shield, bool locked);
 
 bool godwit_shield_zapped(struct folio *folio);
 void godwit_shield_return(struct folio *folio, struct folio *heir);
