@@ -6,6 +6,11 @@
  * device's copies alone, between pages of RAM and free frames, without a process, page tables
  * or locks. Reading the file measures. Sizes that do not fit into free VRAM are left out.
  *
+ * Every copy is measured twice. First on pages as a migration finds them: somebody wrote those
+ * that go, and those that they come home to are new. Then on the same pages again, which have
+ * just been copied: where that is faster, it is for the caches and the TLB, and no migration
+ * can have it.
+ *
  * Locking: none is held. The frames are taken like those of a migration, for nobody.
  */
 #include <linux/ktime.h>
@@ -29,18 +34,26 @@
 struct rawcopy {
 	/** @gdev: the device. */
 	struct godwit_device *gdev;
-	/** @pieces: all copies, of @each pages each. */
-	struct godwit_copy *pieces;
-	/** @count: of @pieces. */
+	/** @out: all copies to VRAM, of @each pages each. */
+	struct godwit_copy *out;
+	/** @home: copies of the same frames, to other pages. */
+	struct godwit_copy *home;
+	/** @count: of @out, and of @home. */
 	unsigned int count;
-	/** @made: those of @pieces that have page and frame. */
+	/** @made: those of them that have pages and frames. */
 	unsigned int made;
 	/** @each: 1 or GODWIT_BLOCK_FRAMES. */
 	unsigned int each;
 	/** @fences: of the copies that are under way. */
 	struct dma_fence *fences[RAWCOPY_MAX / SZ_2M];
-	/** @alloc_ns: time to allocate the pages of RAM. */
+	/** @alloc_ns: time to allocate the pages of @home. */
 	u64 alloc_ns;
+};
+
+/**
+ * struct rawcopy_time - what was measured.
+ */
+struct rawcopy_time {
 	/** @to_ns: time to copy to VRAM. */
 	u64 to_ns;
 	/** @from_ns: time to copy from VRAM. */
@@ -50,42 +63,73 @@ struct rawcopy {
 static void rawcopy_free(struct rawcopy *raw)
 {
 	while (raw->made--) {
-		__free_pages(raw->pieces[raw->made].page, ilog2(raw->each));
-		godwit_vram_release(raw->gdev, raw->pieces[raw->made].frame, raw->each);
+		__free_pages(raw->out[raw->made].page, ilog2(raw->each));
+		__free_pages(raw->home[raw->made].page, ilog2(raw->each));
+		godwit_vram_release(raw->gdev, raw->out[raw->made].frame, raw->each);
 	}
-	kvfree(raw->pieces);
+	kvfree(raw->out);
+	kvfree(raw->home);
 	kfree(raw);
+}
+
+/* Pages for one more piece each way; those that go are written. */
+static bool rawcopy_pages(struct rawcopy *raw)
+{
+	gfp_t gfp = GFP_USER | __GFP_NOWARN | __GFP_COMP | __GFP_NORETRY;
+	struct godwit_copy *out = &raw->out[raw->made], *home = &raw->home[raw->made];
+	unsigned int order = ilog2(raw->each);
+	u64 since = ktime_get_ns();
+
+	home->page = alloc_pages(gfp, order);
+	raw->alloc_ns += ktime_get_ns() - since;
+	out->page = home->page ? alloc_pages(gfp, order) : NULL;
+	if (out->page) {
+		memset(page_address(out->page), raw->made, raw->each * PAGE_SIZE);
+		return true;
+	}
+	if (home->page)
+		__free_pages(home->page, order);
+	return false;
+}
+
+/* A frame for them, out of the reservation. */
+static bool rawcopy_frame(struct rawcopy *raw, unsigned long *reserved)
+{
+	struct godwit_copy *out = &raw->out[raw->made], *home = &raw->home[raw->made];
+
+	out->pages = raw->each;
+	home->pages = raw->each;
+	out->frame = godwit_vram_take(raw->gdev, NULL, &out->pages);
+	home->frame = out->frame;
+	if (out->frame == GODWIT_NO_FRAME)
+		return false;
+	if (out->pages == raw->each) {
+		*reserved -= raw->each;
+		return true;
+	}
+	/* No whole block is left. */
+	*reserved -= out->pages;
+	godwit_vram_release(raw->gdev, out->frame, out->pages);
+	return false;
 }
 
 /* Takes @count pieces out of a reservation; what is left of it is given back. */
 static int rawcopy_make(struct rawcopy *raw)
 {
 	unsigned long want = (unsigned long)raw->count * raw->each, reserved;
-	gfp_t gfp = GFP_USER | __GFP_NOWARN | __GFP_COMP | __GFP_NORETRY;
 	int ret = 0;
 
 	reserved = godwit_vram_reserve(&raw->gdev->vram, want);
 	if (reserved < want)
 		ret = -ENOSPC;
 	while (!ret && raw->made < raw->count) {
-		struct godwit_copy *piece = &raw->pieces[raw->made];
-		u64 since = ktime_get_ns();
-
-		piece->page = alloc_pages(gfp, ilog2(raw->each));
-		raw->alloc_ns += ktime_get_ns() - since;
-		if (!piece->page) {
+		if (!rawcopy_pages(raw)) {
 			ret = -ENOMEM;
 			break;
 		}
-		piece->pages = raw->each;
-		piece->frame = godwit_vram_take(raw->gdev, NULL, &piece->pages);
-		if (piece->frame != GODWIT_NO_FRAME)
-			reserved -= piece->pages;
-		if (piece->frame == GODWIT_NO_FRAME || piece->pages < raw->each) {
-			/* No whole block is left. */
-			if (piece->frame != GODWIT_NO_FRAME)
-				godwit_vram_release(raw->gdev, piece->frame, piece->pages);
-			__free_pages(piece->page, ilog2(raw->each));
+		if (!rawcopy_frame(raw, &reserved)) {
+			__free_pages(raw->out[raw->made].page, ilog2(raw->each));
+			__free_pages(raw->home[raw->made].page, ilog2(raw->each));
 			ret = -ENOSPC;
 			break;
 		}
@@ -101,12 +145,13 @@ static int rawcopy_make(struct rawcopy *raw)
 /* As a migration does it, 2 MiB a call, all of which are under way together. */
 static int rawcopy_way(struct rawcopy *raw, bool to_vram, u64 *ns)
 {
+	const struct godwit_copy *pieces = to_vram ? raw->out : raw->home;
 	unsigned int step = GODWIT_BLOCK_FRAMES / raw->each, n;
 	u64 since = ktime_get_ns();
 	int ret = 0, err;
 
 	for (n = 0; n < raw->count; n += step)
-		raw->fences[n / step] = godwit_copy_start(raw->gdev, &raw->pieces[n], step,
+		raw->fences[n / step] = godwit_copy_start(raw->gdev, &pieces[n], step,
 							  to_vram);
 	for (n = 0; n < raw->count; n += step) {
 		err = godwit_copy_wait(raw->fences[n / step]);
@@ -116,36 +161,34 @@ static int rawcopy_way(struct rawcopy *raw, bool to_vram, u64 *ns)
 	return ret;
 }
 
-static int rawcopy_run(struct rawcopy *raw)
+static int rawcopy_run(struct rawcopy *raw, struct rawcopy_time *time)
 {
-	return rawcopy_way(raw, true, &raw->to_ns) ?: rawcopy_way(raw, false, &raw->from_ns);
+	return rawcopy_way(raw, true, &time->to_ns) ?: rawcopy_way(raw, false, &time->from_ns);
 }
 
 static int rawcopy_measure(struct seq_file *m, struct godwit_device *gdev, u64 size,
 			   unsigned int each)
 {
+	struct rawcopy_time first = { }, again = { };
 	struct rawcopy *raw = kzalloc_obj(*raw);
-	int ret;
+	int ret = -ENOMEM;
 
 	if (!raw)
 		return -ENOMEM;
 	raw->gdev = gdev;
 	raw->each = each;
 	raw->count = (size >> PAGE_SHIFT) / each;
-	raw->pieces = kvcalloc(raw->count, sizeof(*raw->pieces), GFP_KERNEL);
-	if (!raw->pieces) {
-		kfree(raw);
-		return -ENOMEM;
-	}
-	ret = rawcopy_make(raw);
-	/* Once before, so that both sides are in the TLB and in the caches like those of others. */
+	raw->out = kvcalloc(raw->count, sizeof(*raw->out), GFP_KERNEL);
+	raw->home = kvcalloc(raw->count, sizeof(*raw->home), GFP_KERNEL);
+	if (raw->out && raw->home)
+		ret = rawcopy_make(raw);
 	if (!ret)
-		ret = rawcopy_run(raw);
+		ret = rawcopy_run(raw, &first);
 	if (!ret)
-		ret = rawcopy_run(raw);
+		ret = rawcopy_run(raw, &again);
 	if (!ret)
-		seq_printf(m, "%llu %u %llu %llu %llu\n", size, each, raw->alloc_ns, raw->to_ns,
-			   raw->from_ns);
+		seq_printf(m, "%llu %u %llu %llu %llu %llu %llu\n", size, each, raw->alloc_ns,
+			   first.to_ns, first.from_ns, again.to_ns, again.from_ns);
 	rawcopy_free(raw);
 	/* A size that does not fit is no error. */
 	return ret == -ENOSPC || ret == -ENOMEM ? 0 : ret;
@@ -167,7 +210,7 @@ int godwit_rawcopy_show(struct seq_file *m, void *unused)
 		return -EOPNOTSUPP;
 	if (!drm_dev_enter(entry->dev, &idx))
 		return -ENODEV;
-	seq_puts(m, "bytes pages-a-copy alloc-ns to-vram-ns from-vram-ns\n");
+	seq_puts(m, "bytes pages-a-copy alloc-ns to-vram-ns from-vram-ns to-again-ns from-again-ns\n");
 	for (size = SZ_2M; size <= RAWCOPY_MAX && !ret; size *= 2) {
 		ret = rawcopy_measure(m, gdev, size, 1);
 		if (!ret)

@@ -32,8 +32,9 @@ double now_ms() {
       .count();
 }
 
+// The device's copies alone, of pages as a migration finds them, and of the same pages again.
 struct Raw {
-  double alloc_ms = 0, to_ms = 0, from_ms = 0;
+  double alloc_ms = 0, to_ms = 0, from_ms = 0, to_again_ms = 0, from_again_ms = 0;
 };
 using RawTable = std::map<std::pair<size_t, size_t>, Raw>;  // by bytes and pages a copy
 
@@ -43,15 +44,16 @@ bool add_raw(const std::string& device, RawTable* table) {
   std::string header;
   std::getline(lines, header);
   size_t bytes = 0, each = 0;
-  double alloc = 0, to = 0, from = 0;
+  Raw now;
   bool any = false;
-  while (lines >> bytes >> each >> alloc >> to >> from) {
+  while (lines >> bytes >> each >> now.alloc_ms >> now.to_ms >> now.from_ms >> now.to_again_ms >> now.from_again_ms) {
     any = true;
-    const auto [at, added] = table->try_emplace({bytes, each}, Raw{alloc / 1e6, to / 1e6, from / 1e6});
-    if (added) continue;
-    at->second.alloc_ms = std::min(at->second.alloc_ms, alloc / 1e6);
-    at->second.to_ms = std::min(at->second.to_ms, to / 1e6);
-    at->second.from_ms = std::min(at->second.from_ms, from / 1e6);
+    const auto at = table->try_emplace({bytes, each}).first;
+    for (double Raw::*const value : {&Raw::alloc_ms, &Raw::to_ms, &Raw::from_ms, &Raw::to_again_ms, &Raw::from_again_ms}) {
+      double& best = at->second.*value;
+      const double ms = now.*value / 1e6;
+      if (best == 0 || ms < best) best = ms;
+    }
   }
   return any;
 }
@@ -124,9 +126,10 @@ void measure(const Device& gpu, int round, Subject* subject) {
 void print(size_t mib, bool huge, const std::string& what, const Result& result, const Raw& raw) {
   const bool up = what == "to VRAM" || what == "device fault";
   const double limit = up ? raw.to_ms : raw.from_ms;
+  const double again = up ? raw.to_again_ms : raw.from_again_ms;
   std::printf("%4zu MiB  %s  %-14s %8.2f ms %8.0f MiB/s", mib, huge ? "2 MiB" : "4 KiB",
               what.c_str(), result.ms, static_cast<double>(mib) * 1000 / result.ms);
-  if (limit > 0) std::printf("  raw %7.2f ms, ratio %.2f", limit, limit / result.ms);
+  if (limit > 0) std::printf("  raw %7.2f ms, ratio %.2f (again %.2f)", limit, limit / result.ms, again / result.ms);
   const auto ms = [](uint64_t ns) { return static_cast<double>(ns) / 1e6; };
   if (result.parts.moved != 0) {
     // What is in none of the parts: looking at the page tables, and telling what became of each page.
