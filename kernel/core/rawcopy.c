@@ -60,11 +60,19 @@ struct rawcopy_time {
 	u64 from_ns;
 };
 
+/* Frees the pages of piece @n, or those of them that were allocated. */
+static void rawcopy_put(struct rawcopy *raw, unsigned int n)
+{
+	if (raw->out[n].page)
+		__free_pages(raw->out[n].page, ilog2(raw->each));
+	if (raw->home[n].page)
+		__free_pages(raw->home[n].page, ilog2(raw->each));
+}
+
 static void rawcopy_free(struct rawcopy *raw)
 {
 	while (raw->made--) {
-		__free_pages(raw->out[raw->made].page, ilog2(raw->each));
-		__free_pages(raw->home[raw->made].page, ilog2(raw->each));
+		rawcopy_put(raw, raw->made);
 		godwit_vram_release(raw->gdev, raw->out[raw->made].frame, raw->each);
 	}
 	kvfree(raw->out);
@@ -83,13 +91,10 @@ static bool rawcopy_pages(struct rawcopy *raw)
 	home->page = alloc_pages(gfp, order);
 	raw->alloc_ns += ktime_get_ns() - since;
 	out->page = home->page ? alloc_pages(gfp, order) : NULL;
-	if (out->page) {
-		memset(page_address(out->page), raw->made, raw->each * PAGE_SIZE);
-		return true;
-	}
-	if (home->page)
-		__free_pages(home->page, order);
-	return false;
+	if (!out->page)
+		return false;
+	memset(page_address(out->page), raw->made, raw->each * PAGE_SIZE);
+	return true;
 }
 
 /* A frame for them, out of the reservation. */
@@ -123,14 +128,12 @@ static int rawcopy_make(struct rawcopy *raw)
 	if (reserved < want)
 		ret = -ENOSPC;
 	while (!ret && raw->made < raw->count) {
-		if (!rawcopy_pages(raw)) {
+		if (!rawcopy_pages(raw))
 			ret = -ENOMEM;
-			break;
-		}
-		if (!rawcopy_frame(raw, &reserved)) {
-			__free_pages(raw->out[raw->made].page, ilog2(raw->each));
-			__free_pages(raw->home[raw->made].page, ilog2(raw->each));
+		else if (!rawcopy_frame(raw, &reserved))
 			ret = -ENOSPC;
+		if (ret) {
+			rawcopy_put(raw, raw->made);
 			break;
 		}
 		raw->made++;

@@ -6,6 +6,8 @@
 
 #include <csignal>
 #include <cstring>
+#include <set>
+#include <sstream>
 #include <thread>
 
 #include "tests/kernel/guest.h"
@@ -195,6 +197,38 @@ TEST(Devices, FdinfoShowsTheVramOfTheClient) {
   const std::string info = read_file("/proc/self/fdinfo/" + std::to_string(gpu.fd()));
   EXPECT_NE(info.find("drm-driver:\tgodwit"), std::string::npos) << info;
   EXPECT_NE(info.find("drm-total-vram0:\t2 MiB"), std::string::npos) << info;
+}
+
+// The benchmark's limit. What is free is used for it, and is free again afterwards; what is not stays as it is.
+TEST(Devices, RawCopiesAreMeasuredForEverySizeThatFits) {
+  SoftDevice soft("private:8M");
+  Device gpu(soft.index());
+  Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 7);
+  const std::string path = "/sys/kernel/debug/dri/" + std::string(gpu.info().name) + "/godwit_raw_copy";
+  for (const bool all_free : {true, false}) {
+    if (!all_free) {
+      ASSERT_EQ(gpu.to_vram(memory.data(), kHuge).moved, kHuge / kPage);
+    }
+    const uint64_t free = gpu.info().vram_free;
+    std::istringstream lines(read_file(path));
+    std::string header;
+    std::getline(lines, header);
+    std::set<std::pair<size_t, size_t>> measured;
+    size_t bytes = 0, each = 0;
+    uint64_t alloc = 0, to = 0, from = 0, to_again = 0, from_again = 0;
+    while (lines >> bytes >> each >> alloc >> to >> from >> to_again >> from_again) {
+      measured.insert({bytes, each});
+      for (const uint64_t ns : {alloc, to, from, to_again, from_again}) EXPECT_GT(ns, 0u) << bytes << " by " << each;
+    }
+    EXPECT_TRUE(lines.eof());
+    std::set<std::pair<size_t, size_t>> expected;
+    for (size_t size = kHuge; size <= free; size *= 2) expected.insert({{size, 1}, {size, kHuge / kPage}});
+    EXPECT_EQ(measured, expected);
+    EXPECT_EQ(gpu.info().vram_free, free);
+  }
+  EXPECT_EQ(gpu.in_vram(memory.data(), kHuge), kHuge / kPage);
+  EXPECT_BYTES(memory.data(), kHuge, 7u);
 }
 
 }  // namespace
