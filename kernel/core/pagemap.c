@@ -148,5 +148,10 @@ struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame
 	if (count > 1)
 		gdev->pagemap.mappings[frame / GODWIT_BLOCK_FRAMES] = NULL;
 	zone_device_folio_init((struct folio *)page, &gdev->pagemap.map, ilog2(count));
+	/*
+	 * The device will write it and tell nobody. Where it moves to is dirty as well, then: a
+	 * clean page of anonymous memory can be lost at home, if it or a child's was MADV_FREEd.
+	 */
+	folio_set_dirty((struct folio *)page);
 	return page;
 }

@@ -91,8 +91,8 @@ static unsigned int leaf_each(struct godwit_leaf *leaf, unsigned int first, unsi
 			continue;
 		/*
 		 * The device may have written through it, or may do until the caller has waited
-		 * for it. Both come before the kernel looks: it waits for us. Pages of VRAM
-		 * have nothing behind them that they could differ from.
+		 * for it. Both come before the kernel looks: it waits for us. Pages of VRAM are
+		 * dirty as long as they are there (godwit_pagemap_page()).
 		 */
 		if ((pte & GODWIT_PTE_WRITE) && !(pte & GODWIT_PTE_VRAM))
 			folio_mark_dirty(page_folio(pfn_to_page(godwit_pte_pfn(pte))));
