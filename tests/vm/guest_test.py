@@ -138,7 +138,7 @@ def run_all(machine, programs, options, report, logs):
             show(kept, number, left[number][0])
             report_program(report, left[number][0], number, outcome, kept)
         report_boot(report, outcome, boot, options.kernel == "debug")
-        for text in vm.dead_boots(outcome):
+        for text in vm.remarks(outcome):
             print(f"-- boot {boot}: {text}")
         print(f"-- boot {boot}: {len(begun)} programs in {outcome.seconds:.0f} s")
         ended_by_program = outcome.unfinished is not None and (outcome.log.panic or outcome.stuck)

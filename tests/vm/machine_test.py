@@ -52,7 +52,7 @@ def a_boot_that_dies_before_anything_of_ours_ran_is_repeated_and_reported(folder
     outcome, boots = boot(folder, (PANIC, ""), ("", DONE))
     assert boots == 2 and outcome.done and outcome.status == {0: 0}, (boots, outcome)
     assert vm.judge(outcome) == (0, ""), vm.judge(outcome)
-    said = vm.dead_boots(outcome)
+    said = vm.remarks(outcome)
     assert len(said) == 1 and "int3" in said[0] and "Fatal exception in interrupt" in said[0], said
 
 

@@ -128,12 +128,17 @@ def parameters_of(texts):
     return found
 
 
-def dead_boots(outcome):
-    """What to say of boots that were repeated: a line each, with the first complaint and what the panic said."""
-    return [
+def remarks(outcome):
+    """What nothing is failed for: boots that were repeated, with the first complaint and what the panic said, and known
+    mistakes of the kernel."""
+    said = [
         f"the kernel died while it booted, before anything of this tree ran; booted again: {log.complaints[0][2]} ({log.panic[2]})"
         for log in outcome.dead_boots
     ]
+    left_behind = [f"{line} in {case}" for _, case, line in outcome.log.known if "bad pmd" in line]
+    if left_behind:
+        said.append(f"a known mistake of the kernel, {len(left_behind)} times (docs/locking.md), the first: {left_behind[0]}")
+    return said
 
 
 def judge(outcome):
@@ -179,7 +184,7 @@ def run(options):
     machine = Machine(root, kernel, options.memory, options.cpus, topology, shares, modules, parameters)
     step = Step("command", options.command, options.timeout, folder="/godwit", live=True)
     outcome = machine.run([step], sys.stdout.buffer, sys.stderr.buffer)
-    for text in dead_boots(outcome):
+    for text in remarks(outcome):
         print(f"vm: {text}", file=sys.stderr)
     log = options.log or cache / "kernel.log"
     log.write_text("\n".join(outcome.log.lines))
