@@ -20,13 +20,18 @@
  * another. migrate_device_pfns() takes none, and folio_get_anon_vma() and put_anon_vma() are not
  * exported: these do the same. They can go when migrate_device_pfns() takes the reference.
  */
-static inline struct anon_vma *godwit_anon_vma(const struct folio *folio)
+static inline struct anon_vma *godwit_mapping_anon_vma(const struct address_space *of)
 {
-	unsigned long mapping = (unsigned long)READ_ONCE(folio->mapping);
+	unsigned long mapping = (unsigned long)of;
 
 	if ((mapping & FOLIO_MAPPING_FLAGS) != FOLIO_MAPPING_ANON)
 		return NULL;
 	return (struct anon_vma *)(mapping - FOLIO_MAPPING_ANON);
+}
+
+static inline struct anon_vma *godwit_anon_vma(const struct folio *folio)
+{
+	return godwit_mapping_anon_vma(READ_ONCE(folio->mapping));
 }
 
 static inline void godwit_anon_vma_free(struct anon_vma *anon_vma)

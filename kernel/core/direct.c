@@ -223,7 +223,8 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 			continue;
 		if (args.src[i] & MIGRATE_PFN_COMPOUND) {
 			pages = folio_nr_pages(page_folio(page));
-			godwit_shield_begin(&direct->shield, page_folio(page));
+			if (!godwit_shield_begin(&direct->shield, page_folio(page)))
+				continue;
 		}
 		direct_take(direct, i, page, pages);
 	}

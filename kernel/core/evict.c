@@ -12,7 +12,8 @@
  * spared, so it ends. It gives up after a second.
  *
  * Reverse maps: without mmap_lock nobody keeps the VMAs of a page, and with them its anon_vma, by
- * which the kernel finds the migration entries again. So they are held (evict_hold()).
+ * which the kernel finds the migration entries again. So they are held (evict_hold()); those of
+ * huge pages are, as long as they are in VRAM (shield.c).
  *
  * Locking: never takes mmap_lock. Takes the folio locks of what it evicts (trylock, in the
  * kernel), and in them reaches the notifiers of all mirrors that map it (chunk.c). The caller
@@ -38,6 +39,7 @@
 #include "home.h"
 #include "migrate.h"
 #include "mirror.h"
+#include "shield.h"
 #include "trace.h"
 
 #define EVICT_DEADLINE	HZ
@@ -86,14 +88,17 @@ static void evict_job_free(struct evict_job *job)
 	kfree(job);
 }
 
-/* Holds the reverse map of a page that may be freed meanwhile, or moved. */
+/*
+ * Holds the reverse map of a page that may be freed meanwhile, or moved. A huge one needs no
+ * reference, and should have none: see godwit_shield_keep().
+ */
 static struct anon_vma *evict_hold_one(unsigned long pfn, struct anon_vma *last)
 {
 	struct page *page = pfn_to_page(pfn);
 	struct folio *folio = page_folio(page);
 	struct anon_vma *anon = NULL;
 
-	if (!folio_try_get(folio))
+	if (folio_test_large(folio) || !folio_try_get(folio))
 		return NULL;
 	if (page_folio(page) == folio) {
 		anon = godwit_anon_vma(folio);
@@ -131,7 +136,8 @@ static void evict_release(struct evict_job *job, unsigned int count)
 
 /*
  * Lets go at once of pages whose reverse map is not the one that is held: their frames were freed
- * and used again in between, or somebody else was migrating them.
+ * and used again in between, or somebody else was migrating them. Not huge ones: without a shield
+ * they would be let go of for ever.
  */
 static void evict_check(struct evict_job *job, unsigned int count)
 {
@@ -140,17 +146,18 @@ static void evict_check(struct evict_job *job, unsigned int count)
 
 	for (i = 0; i < count; i += pages) {
 		struct page *page = migrate_pfn_to_page(batch->src[i]);
+		struct folio *folio;
 
 		pages = 1;
 		if (!page || !(batch->src[i] & MIGRATE_PFN_MIGRATE))
 			continue;
-		if (batch->src[i] & MIGRATE_PFN_COMPOUND)
-			pages = folio_nr_pages(page_folio(page));
-		if (job->anon[i] && job->anon[i] == godwit_anon_vma(page_folio(page)))
+		folio = page_folio(page);
+		pages = folio_nr_pages(folio);
+		if (pages > 1 || (job->anon[i] && job->anon[i] == godwit_anon_vma(folio)))
 			continue;
 		batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
-		migrate_device_finalize(&batch->src[i], &batch->dst[i], pages);
-		memset(&batch->src[i], 0, pages * sizeof(*batch->src));
+		migrate_device_finalize(&batch->src[i], &batch->dst[i], 1);
+		batch->src[i] = 0;
 	}
 }
 
@@ -164,6 +171,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	unsigned long moved = home->moved, stayed = home->stayed;
 	struct godwit_export_move peers;
 	unsigned int i, count;
+	bool shielded;
 
 	godwit_batch_reset(batch);
 	count = godwit_vram_live(&gdev->vram, block, client, home->poison, batch->src);
@@ -179,12 +187,16 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	evict_check(job, count);
 	godwit_batch_lap(&batch->time_setup, &since);
 	godwit_home_fill(batch, count, home);
+	shielded = batch->shield.up;
 	godwit_home_wait(batch, home);
 	since = ktime_get_ns();
 	migrate_device_pages(batch->src, batch->dst, count);
 	godwit_home_settle(batch, home);
 	migrate_device_finalize(batch->src, batch->dst, count);
 	godwit_home_end(batch, home);
+	if (!shielded)
+		godwit_shield_refused(pfn_to_page(gdev->pagemap.first_pfn +
+						  block * GODWIT_BLOCK_FRAMES));
 	evict_release(job, count);
 	godwit_batch_lap(&batch->time_finish, &since);
 	godwit_export_move_end(&peers);

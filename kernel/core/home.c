@@ -166,8 +166,8 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 		pages = huge ? folio_nr_pages(page_folio(page)) :
 			       home_run(batch, i, count, gdev, frame, home);
 		/* Also what stays: it must not lose what it lacks to zaps (shield.c). */
-		if (huge)
-			godwit_shield_begin(&batch->shield, page_folio(page));
+		if (huge && !godwit_shield_begin(&batch->shield, page_folio(page)))
+			continue;
 		if (home->only && home->only != gdev)
 			continue;
 		n = godwit_vram_leave(&gdev->vram, frame, pages, huge,
@@ -324,7 +324,7 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 /**
  * godwit_home_end() - the migration is over.
  * @batch: after finalize.
- * @home: how. What stayed keeps its reverse map: see godwit_shield_end().
+ * @home: how.
  */
 void godwit_home_end(struct godwit_batch *batch, const struct godwit_home *home)
 {

@@ -12,12 +12,14 @@
  *
  * Locking: none.
  */
+#include <linux/bitmap.h>
 #include <linux/device.h>
 #include <linux/ioport.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
+#include "../compat/rmap.h"
 #include "device.h"
 #include "pagemap.h"
 #include "shield.h"
@@ -28,14 +30,28 @@ const struct godwit_pagemap_owner godwit_pagemap_owner;
 
 /**
  * godwit_pagemap_publish() - remember the reverse map of a folio that has come to VRAM.
- * @page: its first page, locked. What is VRAM keeps its reverse map until it is free.
+ * @page: its first page, locked. Huge, so private VRAM, which keeps its reverse map until it
+ *	is free. The caller has mmap_lock of somebody who maps it.
  */
 void godwit_pagemap_publish(struct page *page)
 {
 	struct godwit_pagemap *pagemap = &godwit_page_device(page)->pagemap;
+	struct anon_vma *anon = godwit_anon_vma(page_folio(page));
 
+	/* It is in use. */
+	if (anon)
+		atomic_inc(&anon->refcount);
 	pagemap->mappings[godwit_page_frame(page) / GODWIT_BLOCK_FRAMES] =
 		page_folio(page)->mapping;
+}
+
+static void pagemap_forget(struct godwit_pagemap *pagemap, unsigned long block)
+{
+	struct anon_vma *anon = godwit_mapping_anon_vma(pagemap->mappings[block]);
+
+	pagemap->mappings[block] = NULL;
+	if (anon)
+		godwit_anon_vma_put(anon);
 }
 
 /* The last reference to a folio is gone. Any context. */
@@ -77,8 +93,12 @@ int godwit_pagemap_init(struct godwit_device *gdev)
 	case GODWIT_VRAM_PRIVATE:
 		pagemap->map.type = MEMORY_DEVICE_PRIVATE;
 		pagemap->mappings = kvcalloc(size / SZ_2M, sizeof(*pagemap->mappings), GFP_KERNEL);
-		if (!pagemap->mappings)
+		pagemap->shielded = bitmap_zalloc(size / SZ_2M, GFP_KERNEL);
+		INIT_WORK(&pagemap->shield_work, godwit_shield_work);
+		if (!pagemap->mappings || !pagemap->shielded) {
+			godwit_pagemap_fini(gdev);
 			return -ENOMEM;
+		}
 		pagemap->region = request_free_mem_region(&iomem_resource, size, gdev->name);
 		if (IS_ERR(pagemap->region)) {
 			ret = pagemap->region;
@@ -115,15 +135,23 @@ int godwit_pagemap_init(struct godwit_device *gdev)
 void godwit_pagemap_fini(struct godwit_device *gdev)
 {
 	struct godwit_pagemap *pagemap = &gdev->pagemap;
+	unsigned long block;
 
-	if (pagemap->mapped)
+	if (pagemap->mapped) {
 		memunmap_pages(&pagemap->map);
+		if (pagemap->mappings)
+			flush_work(&pagemap->shield_work);
+	}
 	pagemap->mapped = false;
 	if (pagemap->region)
 		release_mem_region(pagemap->region->start, resource_size(pagemap->region));
 	pagemap->region = NULL;
+	for (block = 0; pagemap->mappings && block < gdev->desc.vram_size / SZ_2M; block++)
+		pagemap_forget(pagemap, block);
 	kvfree(pagemap->mappings);
 	pagemap->mappings = NULL;
+	bitmap_free(pagemap->shielded);
+	pagemap->shielded = NULL;
 }
 
 /**
@@ -146,7 +174,7 @@ struct page *godwit_pagemap_page(struct godwit_device *gdev, unsigned long frame
 	page->zone_device_data = NULL;
 	/* Until godwit_pagemap_publish(). What was there before may be gone. */
 	if (count > 1)
-		gdev->pagemap.mappings[frame / GODWIT_BLOCK_FRAMES] = NULL;
+		pagemap_forget(&gdev->pagemap, frame / GODWIT_BLOCK_FRAMES);
 	zone_device_folio_init((struct folio *)page, &gdev->pagemap.map, ilog2(count));
 	/*
 	 * The device will write it and tell nobody. Where it moves to is dirty as well, then: a

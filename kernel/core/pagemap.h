@@ -4,9 +4,11 @@
 
 #include <linux/memremap.h>
 #include <linux/mm_types.h>
+#include <linux/workqueue.h>
 
 struct address_space;
 struct godwit_device;
+struct task_struct;
 
 /**
  * struct godwit_pagemap - the struct pages of a VRAM.
@@ -22,9 +24,16 @@ struct godwit_pagemap {
 	unsigned long first_pfn;
 	/**
 	 * @mappings: of each block of frames, &folio.mapping of the huge folio that it is or was.
-	 * Private VRAM only. Set while that folio is locked.
+	 * Private VRAM only. Set while that folio is locked. With a reference to the anon_vma,
+	 * until the block is another huge folio, or the device goes.
 	 */
 	struct address_space **mappings;
+	/** @shielded: blocks whose folio @shield_work has to look after. Private VRAM only. */
+	unsigned long *shielded;
+	/** @shield_work: godwit_shield_work(). */
+	struct work_struct shield_work;
+	/** @shield_worker: who does it at the moment, or NULL. */
+	struct task_struct *shield_worker;
 	/** @mapped: memremap_pages() succeeded. */
 	bool mapped;
 };

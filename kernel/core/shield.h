@@ -5,6 +5,8 @@
 #include <linux/types.h>
 
 struct folio;
+struct page;
+struct work_struct;
 
 /**
  * struct godwit_shield - the huge folio of private VRAM that a migration has isolated, if any.
@@ -21,7 +23,7 @@ struct godwit_shield {
 int godwit_shield_init(void);
 void godwit_shield_fini(void);
 
-void godwit_shield_begin(struct godwit_shield *shield, struct folio *folio);
+bool godwit_shield_begin(struct godwit_shield *shield, struct folio *folio);
 void godwit_shield_lower(struct godwit_shield *shield);
 void godwit_shield_raise(struct godwit_shield *shield);
 void godwit_shield_end(struct godwit_shield *shield, bool locked);
@@ -30,5 +32,7 @@ bool godwit_shield_zapped(struct folio *folio);
 void godwit_shield_return(struct folio *folio, struct folio *heir);
 bool godwit_shield_keep(struct folio *folio);
 void godwit_shield_recount(struct folio *folio);
+void godwit_shield_refused(struct page *page);
+void godwit_shield_work(struct work_struct *work);
 
 #endif /* _GODWIT_SHIELD_H_ */

@@ -168,6 +168,39 @@ TEST_P(Process, MadviseFreeOfPagesInVramKeepsBytesOrZeros) {
   }
 }
 
+// More than can be looked through by whoever drops the last reference.
+TEST_P(Process, PagesThatManyShareAreFreeWhenAllHaveDroppedThem) {
+  constexpr int kChildren = 100;
+  const uint64_t free_before = gpu_.info().vram_free;
+  Memory memory(kHuge, kind());
+  fill(memory.data(), memory.size(), 15);
+  gpu_.to_vram(memory.data(), memory.size());
+  int dropped[2], end[2];
+  ASSERT_EQ(pipe(dropped), 0);
+  ASSERT_EQ(pipe(end), 0);
+  for (int child = 0; child < kChildren; ++child) {
+    if (fork() != 0) continue;
+    close(end[1]);
+    char byte = 0;
+    const bool ok = madvise(memory.data(), memory.size(), MADV_DONTNEED) == 0 && write(dropped[1], "x", 1) == 1 &&
+                    read(end[0], &byte, 1) == 0;
+    _exit(ok ? 0 : 1);
+  }
+  char byte = 0;
+  for (int child = 0; child < kChildren; ++child) EXPECT_EQ(read(dropped[0], &byte, 1), 1);
+  EXPECT_BYTES(memory.data(), kPage, 15u);
+  gpu_.to_vram(memory.data(), memory.size());
+  EXPECT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+  EXPECT_EQ(wait_for_free(gpu_, free_before), free_before);
+  close(end[1]);
+  for (int child = 0; child < kChildren; ++child) {
+    int status = -1;
+    EXPECT_GT(wait(&status), 0);
+    EXPECT_TRUE(exited_well(status)) << status;
+  }
+  for (const int fd : {dropped[0], dropped[1], end[0]}) close(fd);
+}
+
 TEST_P(Process, ExecFreesItsVram) {
   EXPECT_TRUE(exited_well(in_child([&] {
     Memory memory(kHuge, kind());
