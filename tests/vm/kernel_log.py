@@ -14,7 +14,7 @@ COMPLAINT = re.compile(
 # Said of the processor, not of the kernel's state.
 HARMLESS = re.compile(r"WARNING: Spectre")
 # What set_pmd_migration_entry() of Linux 7.2 and 7.3 does to an exit that looks at the wrong moment (docs/locking.md): it
-# leaves the entry of a huge page behind. Entries of pages in memory and counts of anything else are complaints.
+# leaves the entry of a huge page behind. Entries of pages in memory and counts of anything else are something else.
 LEFT_BEHIND = (
     re.compile(r"mm/pgtable-generic\.c:\d+: bad pmd [0-9a-f]+\(([0-9a-f]+)\)"),
     re.compile(r"BUG: Bad rss-counter state mm:[0-9a-f]+ type:MM_ANONPAGES val:512 "),
@@ -54,8 +54,8 @@ class KernelLog:
     """A log, read by its marks.
 
     complaints: [(where, case, line)]: where is a step's number, or BOOT, MODULES or LEAKS; case is the test case that was
-    running, or None. known: those of them that are a mistake of the kernel which no module can help, so that nobody is
-    charged. panic: such an entry with the reason, or None. Marks are the agent's and guest_main.cc's.
+    running, or None. known: those of them that are a mistake of the kernel which no module can help: charged as any other,
+    but named. panic: such an entry with the reason, or None. Marks are the agent's and guest_main.cc's.
     """
 
     def __init__(self, text):
@@ -82,8 +82,10 @@ class KernelLog:
                 self.panic = (where, case, panic.group(1))
             if not COMPLAINT.search(line) or HARMLESS.search(line):
                 continue
+            self.complaints.append((where, case, message(line)))
             step = known(line, step)
-            (self.known if step else self.complaints).append((where, case, message(line)))
+            if step:
+                self.known.append(self.complaints[-1])
 
     def excerpt(self, count):
         """The first complaint and what led to it; without one, the end."""

@@ -129,8 +129,8 @@ def parameters_of(texts):
 
 
 def remarks(outcome):
-    """What nothing is failed for: boots that were repeated, with the first complaint and what the panic said, and known
-    mistakes of the kernel."""
+    """What to say beside the verdict: boots that were repeated, with the first complaint and what the panic said, and which
+    complaints are known mistakes of the kernel."""
     said = [
         f"the kernel died while it booted, before anything of this tree ran; booted again: {log.complaints[0][2]} ({log.panic[2]})"
         for log in outcome.dead_boots
