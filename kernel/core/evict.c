@@ -136,8 +136,8 @@ static void evict_release(struct evict_job *job, unsigned int count)
 
 /*
  * Lets go at once of pages whose reverse map is not the one that is held: their frames were freed
- * and used again in between, or somebody else was migrating them. Not huge ones: without a shield
- * they would be let go of for ever.
+ * and used again in between, or somebody else was migrating them. Not huge ones: what zaps take
+ * from them meanwhile must be made up for, which takes a shield (godwit_home_fill()).
  */
 static void evict_check(struct evict_job *job, unsigned int count)
 {
