@@ -16,6 +16,7 @@
 #include "device.h"
 #include "event.h"
 #include "mirror.h"
+#include "pool.h"
 #include "queue.h"
 
 /**
@@ -44,6 +45,7 @@ int godwit_client_open(struct drm_device *drm, struct drm_file *file)
 		return ret;
 	}
 	file->driver_priv = client;
+	godwit_pool_open();
 	return 0;
 }
 
@@ -60,6 +62,7 @@ void godwit_client_close(struct drm_device *drm, struct drm_file *file)
 	godwit_mirror_detach_all(client);
 	godwit_ring_close(client);
 	godwit_client_put(client);
+	godwit_pool_close();
 }
 
 /**

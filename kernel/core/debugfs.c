@@ -2,9 +2,10 @@
 /**
  * DOC: Debug files
  *
- * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram,raw_copy}: counters of the
- * device, its clients, its objects, the state of each block of VRAM, and the speed of its
- * copies (rawcopy.c). For people; no program may rely on them.
+ * Overview: <debugfs>/dri/N/godwit_{stats,clients,objects,vram,ready,raw_copy}: counters of the
+ * device, its clients, its objects, the state of each block of VRAM, the RAM that is ready for
+ * pages of any device (pool.c), and the speed of its copies (rawcopy.c). For people; no program
+ * may rely on them.
  */
 #include <linux/seq_file.h>
 
@@ -15,6 +16,7 @@
 #include "debugfs.h"
 #include "device.h"
 #include "gem.h"
+#include "pool.h"
 
 static struct godwit_device *debugfs_device(struct seq_file *m)
 {
@@ -86,5 +88,6 @@ void godwit_debugfs_init(struct drm_minor *minor)
 	drm_debugfs_add_file(minor->dev, "godwit_clients", debugfs_clients, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_objects", debugfs_objects, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_vram", debugfs_vram, NULL);
+	drm_debugfs_add_file(minor->dev, "godwit_ready", godwit_pool_show, NULL);
 	drm_debugfs_add_file(minor->dev, "godwit_raw_copy", godwit_rawcopy_show, NULL);
 }

@@ -8,11 +8,11 @@
  *
  * Files, from the bottom up:
  *
- * vram (frames), hold (which stay there), pagemap (their struct pages), shield (what zaps take
- * from a huge page under way), copy (the device's engine), batch (arrays of a migration), ptable
- * (page table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address
- * space), client (an open render node), look (reading page tables), home and room (to RAM), touch
- * (of a CPU), evict, span, run and pass (2 MiB of a migration, its part in one VMA, and several of
+ * vram (frames), hold (which stay there), pagemap (their struct pages), shield (what zaps take from
+ * a huge page under way), copy (the device's engine), batch (arrays of a migration), ptable (page
+ * table of the device), chunk (32 MiB of a mirror: notifier and table), mirror (an address space),
+ * client (an open render node), look (reading page tables), home, room and pool (to RAM), touch (of
+ * a CPU), evict, span, run and pass (2 MiB of a migration, its part in one VMA, and several of
  * them), direct (to another device), migrate, advise, pin and grip, store (pages and frames of an
  * object), object, kmap (objects mapped in the kernel), gem (objects by handle), residency,
  * discard, event and watch (what the process can see without a call), fault (of the device),
@@ -55,6 +55,7 @@
 #include "mirror.h"
 #include "queue.h"
 #include "pin.h"
+#include "pool.h"
 #include "residency.h"
 #include "shield.h"
 #include "stats.h"
@@ -201,9 +202,15 @@ static int __init drv_init(void)
 	ret = godwit_shield_init();
 	if (ret)
 		return ret;
-	ret = godwit_export_init();
+	ret = godwit_pool_init();
 	if (ret)
-		godwit_shield_fini();
+		goto no_pool;
+	ret = godwit_export_init();
+	if (!ret)
+		return 0;
+	godwit_pool_fini();
+no_pool:
+	godwit_shield_fini();
 	return ret;
 }
 module_init(drv_init);
@@ -211,6 +218,7 @@ module_init(drv_init);
 static void __exit drv_exit(void)
 {
 	godwit_export_fini();
+	godwit_pool_fini();
 	godwit_shield_fini();
 }
 module_exit(drv_exit);

@@ -5,8 +5,9 @@
  * Overview: pages of RAM for pages that come home (home.c).
  *
  * The kernel clears what it allocates (init_on_alloc) although all of it is about to be
- * overwritten, and lets no module say so. That takes half as long as the copy, and is why RAM
- * is found for one run of a migration while the device copies another.
+ * overwritten, and lets no module say so. That takes as long as the copy, and is why some pages
+ * are kept ready (pool.c), and why RAM is found for one run of a migration while the device
+ * copies another.
  *
  * Locking: as in home.c.
  */
@@ -20,6 +21,7 @@
 #include "batch.h"
 #include "device.h"
 #include "home.h"
+#include "pool.h"
 #include "room.h"
 
 /* The allocator clears them with its list of this processor locked: not too many at a time. */
@@ -34,22 +36,6 @@ static gfp_t room_gfp(const struct godwit_home *home)
 	return gfp | __GFP_RETRY_MAYFAIL;
 }
 
-static struct folio *room_alloc(const struct godwit_home *home, unsigned int order,
-				unsigned long addr)
-{
-	gfp_t gfp = room_gfp(home);
-	struct folio *folio;
-
-	if (order)
-		/* Without a VMA the huge page cannot be split: try harder. */
-		gfp = home->vma ? GFP_TRANSHUGE_LIGHT : GFP_TRANSHUGE | __GFP_NORETRY;
-
-	folio = home->vma ? vma_alloc_folio(gfp, order, home->vma, addr) : folio_alloc(gfp, order);
-	if (folio)
-		__folio_set_locked(folio);
-	return folio;
-}
-
 /* Does somebody want to say which node pages come from? */
 static bool room_has_policy(const struct godwit_home *home)
 {
@@ -58,6 +44,30 @@ static bool room_has_policy(const struct godwit_home *home)
 #else
 	return false;
 #endif
+}
+
+static bool room_for_fault(const struct godwit_home *home)
+{
+	return home->cause == GODWIT_CAUSE_CPU_FAULT;
+}
+
+static struct folio *room_alloc(const struct godwit_home *home, unsigned int order,
+				unsigned long addr)
+{
+	struct folio *folio = room_has_policy(home) ? NULL :
+			      godwit_pool_take(order, room_for_fault(home));
+	gfp_t gfp = room_gfp(home);
+
+	if (order)
+		/* Without a VMA the huge page cannot be split: try harder. */
+		gfp = home->vma ? GFP_TRANSHUGE_LIGHT : GFP_TRANSHUGE | __GFP_NORETRY;
+
+	if (!folio)
+		folio = home->vma ? vma_alloc_folio(gfp, order, home->vma, addr) :
+				    folio_alloc(gfp, order);
+	if (folio)
+		__folio_set_locked(folio);
+	return folio;
 }
 
 /* Gives element @i, LEAVING, a page of RAM to go to; where there is none it stays: false. */
@@ -91,8 +101,10 @@ static void room_bulk(struct godwit_batch *batch, unsigned int i, unsigned int c
 	unsigned int got = 0, j;
 
 	static_assert(sizeof(*pages) == sizeof(*batch->dst));
-	if (count > 1)
+	if (count > 1) {
+		godwit_pool_take_pages(pages, count, room_for_fault(home));
 		got = alloc_pages_bulk(room_gfp(home), count, pages);
+	}
 	for (j = 0; j < got; j++) {
 		struct page *page = pages[j];
 

@@ -14,6 +14,7 @@ namespace godwit::guest {
 namespace {
 
 const std::string kDebug = "/sys/kernel/debug/";
+const std::string kReady = "/sys/module/godwit/parameters/ready";
 
 // Allocations of this thread fail, with a chance of one in `one_in` each.
 class Failing {
@@ -66,9 +67,13 @@ class Injected : public DeviceTest, public ::testing::WithParamInterface<Injecti
     // Code that is not in memory yet would have to be read through the failures.
     ASSERT_EQ(mlockall(MCL_CURRENT), 0);
     DeviceTest::SetUp();
+    // Pages that are ready need no allocation that could fail.
+    ready_ = read_file(kReady);
+    ASSERT_EQ(write_file(kReady, "0"), 0);
   }
   void TearDown() override {
     if (IsSkipped()) return;
+    EXPECT_EQ(write_file(kReady, ready_), 0);
     DeviceTest::TearDown();
     munlockall();
   }
@@ -81,6 +86,9 @@ class Injected : public DeviceTest, public ::testing::WithParamInterface<Injecti
     args->to = to;
     return gpu_.call(DRM_IOCTL_GODWIT_MIGRATE, args);
   }
+
+ private:
+  std::string ready_;
 };
 
 uint64_t accounted(const drm_godwit_migrate& args) {
