@@ -6,10 +6,10 @@
  * device's copies alone, between pages of RAM and free frames, without a process, page tables
  * or locks. Reading the file measures. Sizes that do not fit into free VRAM are left out.
  *
- * Every copy is measured twice. First on pages as a migration finds them: somebody wrote those
- * that go, and those that they come home to are new. Then on the same pages again, which have
- * just been copied: where that is faster, it is for the caches and the TLB, and no migration
- * can have it.
+ * The pages that go were written just before, as those of a migration. Copies of less than
+ * RAWCOPY_BURST are made several times in a row, each time written anew: the first finds caches,
+ * TLBs and an idle engine as whatever was before has left them, and the best of all finds them
+ * warm. A migration is to be compared with that which was measured as it was.
  *
  * Locking: none is held. The frames are taken like those of a migration, for nobody.
  */
@@ -27,6 +27,8 @@
 #include "device.h"
 
 #define RAWCOPY_MAX	SZ_256M
+/* Bytes that are copied in a row, or all of a copy that has more. */
+#define RAWCOPY_BURST	SZ_32M
 
 /**
  * struct rawcopy - one measurement.
@@ -54,10 +56,10 @@ struct rawcopy {
  * struct rawcopy_time - what was measured.
  */
 struct rawcopy_time {
-	/** @to_ns: time to copy to VRAM. */
-	u64 to_ns;
-	/** @from_ns: time to copy from VRAM. */
-	u64 from_ns;
+	/** @to: time to copy to VRAM, ns. */
+	u64 to;
+	/** @from: time to copy from VRAM, ns. */
+	u64 from;
 };
 
 /* Frees the pages of piece @n, or those of them that were allocated. */
@@ -80,7 +82,7 @@ static void rawcopy_free(struct rawcopy *raw)
 	kfree(raw);
 }
 
-/* Pages for one more piece each way; those that go are written. */
+/* Pages for one more piece each way. */
 static bool rawcopy_pages(struct rawcopy *raw)
 {
 	gfp_t gfp = GFP_USER | __GFP_NOWARN | __GFP_COMP | __GFP_NORETRY;
@@ -91,10 +93,7 @@ static bool rawcopy_pages(struct rawcopy *raw)
 	home->page = alloc_pages(gfp, order);
 	raw->alloc_ns += ktime_get_ns() - since;
 	out->page = home->page ? alloc_pages(gfp, order) : NULL;
-	if (!out->page)
-		return false;
-	memset(page_address(out->page), raw->made, raw->each * PAGE_SIZE);
-	return true;
+	return out->page;
 }
 
 /* A frame for them, out of the reservation. */
@@ -164,15 +163,42 @@ static int rawcopy_way(struct rawcopy *raw, bool to_vram, u64 *ns)
 	return ret;
 }
 
-static int rawcopy_run(struct rawcopy *raw, struct rawcopy_time *time)
+/* There and back. */
+static int rawcopy_once(struct rawcopy *raw, unsigned int value, struct rawcopy_time *time)
 {
-	return rawcopy_way(raw, true, &time->to_ns) ?: rawcopy_way(raw, false, &time->from_ns);
+	unsigned int n;
+
+	for (n = 0; n < raw->count; n++) {
+		memset(page_address(raw->out[n].page), value, raw->each * PAGE_SIZE);
+		cond_resched();
+	}
+	return rawcopy_way(raw, true, &time->to) ?: rawcopy_way(raw, false, &time->from);
+}
+
+static int rawcopy_burst(struct rawcopy *raw, struct rawcopy_time *first,
+			 struct rawcopy_time *best)
+{
+	size_t bytes = (size_t)raw->count * raw->each * PAGE_SIZE;
+	unsigned int times = max(1, RAWCOPY_BURST / bytes), n;
+	struct rawcopy_time time;
+	int ret;
+
+	ret = rawcopy_once(raw, 0, first);
+	*best = *first;
+	for (n = 1; n < times && !ret; n++) {
+		ret = rawcopy_once(raw, n, &time);
+		best->to = min(best->to, time.to);
+		best->from = min(best->from, time.from);
+		if (fatal_signal_pending(current))
+			ret = -EINTR;
+	}
+	return ret;
 }
 
 static int rawcopy_measure(struct seq_file *m, struct godwit_device *gdev, u64 size,
 			   unsigned int each)
 {
-	struct rawcopy_time first = { }, again = { };
+	struct rawcopy_time first, best;
 	struct rawcopy *raw = kzalloc_obj(*raw);
 	int ret = -ENOMEM;
 
@@ -186,12 +212,10 @@ static int rawcopy_measure(struct seq_file *m, struct godwit_device *gdev, u64 s
 	if (raw->out && raw->home)
 		ret = rawcopy_make(raw);
 	if (!ret)
-		ret = rawcopy_run(raw, &first);
-	if (!ret)
-		ret = rawcopy_run(raw, &again);
+		ret = rawcopy_burst(raw, &first, &best);
 	if (!ret)
 		seq_printf(m, "%llu %u %llu %llu %llu %llu %llu\n", size, each, raw->alloc_ns,
-			   first.to_ns, first.from_ns, again.to_ns, again.from_ns);
+			   best.to, best.from, first.to, first.from);
 	rawcopy_free(raw);
 	/* A size that does not fit is no error. */
 	return ret == -ENOSPC || ret == -ENOMEM ? 0 : ret;
@@ -213,7 +237,7 @@ int godwit_rawcopy_show(struct seq_file *m, void *unused)
 		return -EOPNOTSUPP;
 	if (!drm_dev_enter(entry->dev, &idx))
 		return -ENODEV;
-	seq_puts(m, "bytes pages-a-copy alloc-ns to-vram-ns from-vram-ns to-again-ns from-again-ns\n");
+	seq_puts(m, "bytes pages-a-copy alloc-ns to-vram-ns from-vram-ns first-to-ns first-from-ns\n");
 	for (size = SZ_2M; size <= RAWCOPY_MAX && !ret; size *= 2) {
 		ret = rawcopy_measure(m, gdev, size, 1);
 		if (!ret)

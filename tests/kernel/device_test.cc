@@ -216,10 +216,13 @@ TEST(Devices, RawCopiesAreMeasuredForEverySizeThatFits) {
     std::getline(lines, header);
     std::set<std::pair<size_t, size_t>> measured;
     size_t bytes = 0, each = 0;
-    uint64_t alloc = 0, to = 0, from = 0, to_again = 0, from_again = 0;
-    while (lines >> bytes >> each >> alloc >> to >> from >> to_again >> from_again) {
+    uint64_t alloc = 0, to = 0, from = 0, first_to = 0, first_from = 0;
+    while (lines >> bytes >> each >> alloc >> to >> from >> first_to >> first_from) {
       measured.insert({bytes, each});
-      for (const uint64_t ns : {alloc, to, from, to_again, from_again}) EXPECT_GT(ns, 0u) << bytes << " by " << each;
+      for (const uint64_t ns : {alloc, to, from}) EXPECT_GT(ns, 0u) << bytes << " by " << each;
+      // The best of several, of which it is one.
+      EXPECT_GE(first_to, to) << bytes << " by " << each;
+      EXPECT_GE(first_from, from) << bytes << " by " << each;
     }
     EXPECT_TRUE(lines.eof());
     std::set<std::pair<size_t, size_t>> expected;
