@@ -27,7 +27,7 @@
 #include "device.h"
 
 #define RAWCOPY_MAX	SZ_256M
-/* Bytes that are copied in a row, or all of a copy that has more. */
+/* Bytes that are copied in a row, or all of a copy that has more; as kBurst of the benchmark. */
 #define RAWCOPY_BURST	SZ_32M
 
 /**

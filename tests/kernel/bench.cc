@@ -27,7 +27,8 @@ namespace godwit::guest {
 namespace {
 
 constexpr int kRounds = 9;
-// MiB that are measured in a row, or all of a size that has more.
+// MiB that are measured in a row, or all of a size that has more: RAWCOPY_BURST of kernel/core/rawcopy.c, or the two cannot be
+// compared.
 constexpr size_t kBurst = 32;
 
 double now_ms() {
