@@ -29,10 +29,12 @@ struct godwit_move {
 	struct godwit_device *only;
 	/**
 	 * @patience: ns that may be spent in all on trying pages again that were busy. Most are
-	 * so for microseconds: reclaim or compaction looks at them, or another processor has
-	 * them in a list of its own.
+	 * so for microseconds, as reclaim or compaction looks at them, or until another
+	 * processor drains its lists (drain.c).
 	 */
 	u64 patience;
+	/** @drained: all processors were asked to. */
+	bool drained;
 	/** @reasons: NULL, or where to store an &enum drm_godwit_stay for each page. */
 	u8 __user *reasons;
 	/** @moved: out, pages. */

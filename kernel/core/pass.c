@@ -32,6 +32,7 @@
 #include "client.h"
 #include "device.h"
 #include "direct.h"
+#include "drain.h"
 #include "event.h"
 #include "evict.h"
 #include "migrate.h"
@@ -317,6 +318,17 @@ static int pass_again(struct godwit_pass *pass, struct godwit_span *span)
 	return ret;
 }
 
+/* Before another try. Pages of VRAM are in no list. */
+static void pass_pause(struct godwit_move *move)
+{
+	if (!move->to_vram || move->drained) {
+		usleep_range(PASS_PAUSE_US, 2 * PASS_PAUSE_US);
+	} else {
+		move->drained = true;
+		godwit_drain_all();
+	}
+}
+
 /* As long as there is patience, and something that could move. */
 static int pass_insist(struct godwit_pass *pass, struct godwit_span *span)
 {
@@ -326,7 +338,7 @@ static int pass_insist(struct godwit_pass *pass, struct godwit_span *span)
 	while (!ret && move->patience && godwit_span_busy(span) && !task_sigpending(current)) {
 		u64 since = ktime_get_ns();
 
-		usleep_range(PASS_PAUSE_US, 2 * PASS_PAUSE_US);
+		pass_pause(move);
 		ret = pass_again(pass, span);
 		move->patience -= min(move->patience, ktime_get_ns() - since);
 	}

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _GODWIT_DRAIN_H_
+#define _GODWIT_DRAIN_H_
+
+void godwit_drain_all(void);
+
+#endif /* _GODWIT_DRAIN_H_ */
