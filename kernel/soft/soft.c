@@ -15,17 +15,12 @@
  * A coherent device needs physical addresses that the kernel does not use as RAM, for instance
  * those of the boot parameter memmap=32M$0x180000000.
  *
- * A thread plays the engine of each device, one copy after the other, on whatever CPU is free.
+ * What copies is in engine.c.
  *
- * Locking: soft_lock around the list of devices. Copies need none: they touch only the frames
- * that they were given.
+ * Locking: soft_lock around the list of devices.
  */
-#include <linux/delay.h>
 #include <linux/device/faux.h>
-#include <linux/dma-fence.h>
-#include <linux/highmem.h>
 #include <linux/io.h>
-#include <linux/kthread.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
@@ -36,22 +31,12 @@
 
 #include <godwit/device.h>
 
-#define SOFT_INLINE_PAGES	32
+#include "engine.h"
 
 static char *devices = "private:64M";
 module_param(devices, charp, 0444);
 MODULE_PARM_DESC(devices,
 		 "Devices to make: kind:size[,...]; private:64M, or coherent:32M@address (default private:64M)");
-
-static unsigned int fail_copies;
-module_param(fail_copies, uint, 0644);
-MODULE_PARM_DESC(fail_copies,
-		 "For tests: let this many of the next copies from VRAM fail (default 0)");
-
-static unsigned int slow_copies;
-module_param(slow_copies, uint, 0644);
-MODULE_PARM_DESC(slow_copies,
-		 "For tests: let each request to copy take this many microseconds longer (default 0)");
 
 /**
  * struct soft_device - one device.
@@ -72,11 +57,7 @@ struct soft_device {
 	/** @size: bytes. */
 	u64 size;
 	/** @engine: copies. */
-	struct kthread_worker *engine;
-	/** @fences: context of the engine's fences. */
-	u64 fences;
-	/** @requests: how many the engine was given. */
-	atomic64_t requests;
+	struct soft_engine *engine;
 	/** @name: of the device, and of its parent. */
 	char name[32];
 };
@@ -93,124 +74,20 @@ static void *soft_frame(struct godwit_device *gdev, unsigned long frame)
 	return soft->memory + (frame << PAGE_SHIFT);
 }
 
-static bool soft_fail(void)
-{
-	unsigned int left = READ_ONCE(fail_copies);
-
-	while (left)
-		if (try_cmpxchg(&fail_copies, &left, left - 1))
-			return true;
-	return false;
-}
-
-static int soft_copy(struct godwit_device *gdev, const struct godwit_copy *pieces,
-		     unsigned int count, bool to_vram)
-{
-	unsigned int n, i;
-
-	if (!to_vram && soft_fail())
-		return -EIO;
-	if (READ_ONCE(slow_copies))
-		fsleep(READ_ONCE(slow_copies));
-	for (n = 0; n < count; n++) {
-		void *vram = soft_frame(gdev, pieces[n].frame);
-
-		for (i = 0; i < pieces[n].pages; i++, vram += PAGE_SIZE) {
-			if (!pieces[n].page)
-				clear_page(vram);
-			else if (to_vram)
-				copy_page(vram, page_address(pieces[n].page + i));
-			else
-				copy_page(page_address(pieces[n].page + i), vram);
-		}
-		cond_resched();
-	}
-	return 0;
-}
-
-/**
- * struct soft_request - what the engine is asked to copy.
- */
-struct soft_request {
-	/** @fence: of the request; first, so that it is freed with it. */
-	struct dma_fence fence;
-	/** @work: for the engine. */
-	struct kthread_work work;
-	/** @gdev: the device. */
-	struct godwit_device *gdev;
-	/** @pieces: what; the caller's until @fence has signalled. */
-	const struct godwit_copy *pieces;
-	/** @count: of @pieces. */
-	unsigned int count;
-	/** @to_vram: which way. */
-	bool to_vram;
-};
-
-static const char *soft_fence_name(struct dma_fence *fence)
-{
-	return "godwit_soft";
-}
-
-static const struct dma_fence_ops soft_fence_ops = {
-	.get_driver_name = soft_fence_name,
-	.get_timeline_name = soft_fence_name,
-};
-
-/* The engine. */
-static void soft_engine(struct kthread_work *work)
-{
-	struct soft_request *request = container_of(work, struct soft_request, work);
-	int ret = soft_copy(request->gdev, request->pieces, request->count, request->to_vram);
-
-	if (ret)
-		dma_fence_set_error(&request->fence, ret);
-	dma_fence_signal(&request->fence);
-	dma_fence_put(&request->fence);
-}
-
-/* Copies that are over sooner than the engine wakes up are not worth it. */
-static bool soft_is_small(const struct godwit_copy *pieces, unsigned int count)
-{
-	unsigned int pages = 0, n;
-
-	for (n = 0; n < count && pages <= SOFT_INLINE_PAGES; n++)
-		pages += pieces[n].pages;
-	return pages <= SOFT_INLINE_PAGES;
-}
-
-static struct dma_fence *soft_submit(struct godwit_device *gdev, const struct godwit_copy *pieces,
-				     unsigned int count, bool to_vram)
-{
-	struct soft_device *soft = godwit_device_priv(gdev);
-	struct soft_request *request = NULL;
-
-	if (!soft_is_small(pieces, count))
-		request = kzalloc_obj(*request, GFP_NOWAIT);
-	if (!request)
-		return ERR_PTR(soft_copy(gdev, pieces, count, to_vram));
-	request->gdev = gdev;
-	request->pieces = pieces;
-	request->count = count;
-	request->to_vram = to_vram;
-	dma_fence_init(&request->fence, &soft_fence_ops, NULL, soft->fences,
-		       atomic64_inc_return(&soft->requests));
-	kthread_init_work(&request->work, soft_engine);
-	/* One for the engine, one for the caller. */
-	dma_fence_get(&request->fence);
-	kthread_queue_work(soft->engine, &request->work);
-	return &request->fence;
-}
-
 static struct dma_fence *soft_copy_to_vram(struct godwit_device *gdev,
 					   const struct godwit_copy *pieces, unsigned int count)
 {
-	return soft_submit(gdev, pieces, count, true);
+	struct soft_device *soft = godwit_device_priv(gdev);
+
+	return soft_engine_copy(soft->engine, pieces, count, true);
 }
 
 static struct dma_fence *soft_copy_from_vram(struct godwit_device *gdev,
 					     const struct godwit_copy *pieces, unsigned int count)
 {
-	return soft_submit(gdev, pieces, count, false);
+	struct soft_device *soft = godwit_device_priv(gdev);
+
+	return soft_engine_copy(soft->engine, pieces, count, false);
 }
 
 static unsigned long soft_cpu_pfn(struct godwit_device *gdev, unsigned long frame)
@@ -268,7 +145,7 @@ static void soft_destroy(struct soft_device *soft)
 	/* First: it brings all memory home, and needs the engine to do so. */
 	godwit_device_unregister(soft->gdev);
 	if (!IS_ERR_OR_NULL(soft->engine))
-		kthread_destroy_worker(soft->engine);
+		soft_engine_destroy(soft->engine);
 	if (soft->coherent && soft->memory)
 		memunmap(soft->memory);
 	else
@@ -301,8 +178,7 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys)
 	soft->faux = faux_device_create(soft->name, NULL, NULL);
 	ret = soft->faux ? soft_memory(soft) : -ENODEV;
 	if (!ret) {
-		soft->fences = dma_fence_context_alloc(1);
-		soft->engine = kthread_run_worker(0, "%s", soft->name);
+		soft->engine = soft_engine_create(soft->memory, soft->name);
 		ret = PTR_ERR_OR_ZERO(soft->engine);
 	}
 	if (!ret) {
