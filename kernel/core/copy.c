@@ -32,12 +32,12 @@ struct dma_fence *godwit_copy_start(struct godwit_device *gdev, const struct god
 }
 
 /**
- * godwit_copy_wait() - wait for the end of a copy.
+ * godwit_copy_wait_idle() - wait for the end of a copy, and leave it to the engine.
  * @fence: what godwit_copy_start() gave. Its reference is given back.
  *
  * Return: the device's error. Nothing is known of any of the pieces then.
  */
-int godwit_copy_wait(struct dma_fence *fence)
+int godwit_copy_wait_idle(struct dma_fence *fence)
 {
 	int ret;
 
@@ -48,6 +48,20 @@ int godwit_copy_wait(struct dma_fence *fence)
 	ret = dma_fence_get_status(fence);
 	dma_fence_put(fence);
 	return ret < 0 ? ret : 0;
+}
+
+/**
+ * godwit_copy_wait() - wait for the end of a copy, or help where the device lets us.
+ * @gdev: the device.
+ * @fence: as for godwit_copy_wait_idle().
+ *
+ * Return: as godwit_copy_wait_idle().
+ */
+int godwit_copy_wait(struct godwit_device *gdev, struct dma_fence *fence)
+{
+	if (!IS_ERR_OR_NULL(fence) && gdev->ops->copy_help && !dma_fence_is_signaled(fence))
+		gdev->ops->copy_help(gdev, fence);
+	return godwit_copy_wait_idle(fence);
 }
 
 /**
@@ -62,7 +76,7 @@ int godwit_copy_wait(struct dma_fence *fence)
 int godwit_copy(struct godwit_device *gdev, const struct godwit_copy *pieces, unsigned int count,
 		bool to_vram)
 {
-	return godwit_copy_wait(godwit_copy_start(gdev, pieces, count, to_vram));
+	return godwit_copy_wait(gdev, godwit_copy_start(gdev, pieces, count, to_vram));
 }
 
 /**

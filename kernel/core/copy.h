@@ -11,7 +11,8 @@ struct godwit_device;
 
 struct dma_fence *godwit_copy_start(struct godwit_device *gdev, const struct godwit_copy *pieces,
 				    unsigned int count, bool to_vram);
-int godwit_copy_wait(struct dma_fence *fence);
+int godwit_copy_wait(struct godwit_device *gdev, struct dma_fence *fence);
+int godwit_copy_wait_idle(struct dma_fence *fence);
 
 int godwit_copy(struct godwit_device *gdev, const struct godwit_copy *pieces, unsigned int count,
 		bool to_vram);

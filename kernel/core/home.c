@@ -90,7 +90,7 @@ static void home_wait(struct godwit_batch *batch, const struct godwit_home *home
 	for (i = 0; i < batch->nr_transfers; i++) {
 		const struct godwit_transfer *transfer = &batch->transfers[i];
 
-		ret = godwit_copy_wait(transfer->fence);
+		ret = godwit_copy_wait(batch->device[transfer->first], transfer->fence);
 		for (n = transfer->first; n < transfer->last; n++) {
 			if (ret && godwit_copy(batch->device[n], &batch->pieces[n], 1, false))
 				home_lose(batch, n, home);

@@ -156,7 +156,7 @@ static int rawcopy_way(struct rawcopy *raw, bool to_vram, u64 *ns)
 		raw->fences[n / step] = godwit_copy_start(raw->gdev, &pieces[n], step,
 							  to_vram);
 	for (n = 0; n < raw->count; n += step) {
-		err = godwit_copy_wait(raw->fences[n / step]);
+		err = godwit_copy_wait_idle(raw->fences[n / step]);
 		ret = ret ?: err;
 	}
 	*ns = ktime_get_ns() - since;

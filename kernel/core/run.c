@@ -233,7 +233,8 @@ static void run_wait(struct godwit_span *span)
 	struct godwit_batch *batch = span->batch;
 	u64 since = ktime_get_ns();
 
-	if (batch->nr_transfers && godwit_copy_wait(batch->transfers[0].fence))
+	if (batch->nr_transfers &&
+	    godwit_copy_wait(span->mirror->gdev, batch->transfers[0].fence))
 		run_abandon(span);
 	batch->nr_transfers = 0;
 	godwit_batch_lap(&batch->time_copy, &since);

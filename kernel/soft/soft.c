@@ -90,6 +90,11 @@ static struct dma_fence *soft_copy_from_vram(struct godwit_device *gdev,
 	return soft_engine_copy(soft->engine, pieces, count, false);
 }
 
+static void soft_copy_help(struct godwit_device *gdev, struct dma_fence *fence)
+{
+	soft_engine_help(fence);
+}
+
 static unsigned long soft_cpu_pfn(struct godwit_device *gdev, unsigned long frame)
 {
 	struct soft_device *soft = godwit_device_priv(gdev);
@@ -125,6 +130,7 @@ static int soft_copy_peer(struct godwit_device *gdev, unsigned long frame,
 static const struct godwit_device_ops soft_ops = {
 	.copy_to_vram = soft_copy_to_vram,
 	.copy_from_vram = soft_copy_from_vram,
+	.copy_help = soft_copy_help,
 	.cpu_address = soft_frame,
 	.cpu_pfn = soft_cpu_pfn,
 	.peer_reach = soft_peer_reach,

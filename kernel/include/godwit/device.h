@@ -102,6 +102,13 @@ struct godwit_device_ops {
 					    const struct godwit_copy *pieces, unsigned int count);
 
 	/**
+	 * @copy_help: optional, for engines that are CPUs: somebody is about to wait for @fence,
+	 * which one of the two above gave, and has nothing else to do. Copies along. It may return
+	 * before the fence has signalled.
+	 */
+	void (*copy_help)(struct godwit_device *gdev, struct dma_fence *fence);
+
+	/**
 	 * @invalidate: optional, for devices that translate addresses on their own. The
 	 * translations of page table @asid from @start to @end (bytes, exclusive) are gone from
 	 * godwit's table. When it returns the device must use none of them any more: no cached
