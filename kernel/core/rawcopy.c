@@ -144,7 +144,7 @@ static int rawcopy_make(struct rawcopy *raw)
 	return ret;
 }
 
-/* As a migration does it, 2 MiB a call, all of which are under way together. */
+/* As a migration does it, 2 MiB a call, all of which are under way together; the engine alone. */
 static int rawcopy_way(struct rawcopy *raw, bool to_vram, u64 *ns)
 {
 	const struct godwit_copy *pieces = to_vram ? raw->out : raw->home;
