@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Devices that come, go, fail, and share a process; and clients that share a device.
 #include <sys/mman.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -119,26 +118,15 @@ TEST(Devices, CpuFaultOnAPageThatCannotBeCopiedIsSigbusAndTheByteIsNotLost) {
 
 TEST(Devices, ClientsEvictEachOthersPagesAndLoseNoByte) {
   SoftDevice soft("private:8M");
-  std::vector<pid_t> children;
-  for (uint64_t seed = 0; seed < 3; ++seed) {
-    const pid_t child = fork();
-    if (child == 0) {
-      Device gpu(soft.index());
-      Memory memory(3 * kHuge, seed == 1 ? Memory::kHugePages : Memory::kAnonymous);
-      for (uint64_t round = 0; round < 8; ++round) {
-        fill(memory.data(), memory.size(), seed * 100 + round);
-        gpu.to_vram(memory.data(), memory.size());
-        if (differs(memory.data(), memory.size(), seed * 100 + round) != -1) _exit(3);
-      }
-      _exit(::testing::Test::HasFailure() ? 1 : 0);
+  in_children(3, [&](uint64_t seed) {
+    Device gpu(soft.index());
+    Memory memory(3 * kHuge, seed == 1 ? Memory::kHugePages : Memory::kAnonymous);
+    for (uint64_t round = 0; round < 8; ++round) {
+      fill(memory.data(), memory.size(), seed * 100 + round);
+      gpu.to_vram(memory.data(), memory.size());
+      ASSERT_EQ(differs(memory.data(), memory.size(), seed * 100 + round), -1);
     }
-    children.push_back(child);
-  }
-  for (const pid_t child : children) {
-    int status = -1;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(exited_well(status)) << status;
-  }
+  });
 }
 
 TEST(Devices, VramOfAnotherProcessIsNeverSeen) {

@@ -1,12 +1,9 @@
 // SPDX-License-Identifier: MIT
 // The engine of the soft device, a thread: who waits for a copy copies along, each byte is copied once, and nobody helps with what
 // is to be slow.
-#include <sys/wait.h>
-#include <unistd.h>
-
 #include <chrono>
 #include <cstdlib>
-#include <vector>
+#include <string>
 
 #include "tests/kernel/guest.h"
 
@@ -60,43 +57,38 @@ TEST_P(Engine, EveryByteArrivesWhateverTheLength) {
   }
 }
 
-// With holes in it, pieces are of different sizes.
-TEST_P(Engine, EveryByteArrivesAcrossHoles) {
-  Memory memory(2 * kHuge, kind());
-  fill(memory.data(), memory.size(), 1);
-  for (size_t page = 5; page < memory.size() / kPage; page += 37) {
-    EXPECT_EQ(gpu_.to_vram(memory.page(page), kPage).moved, 1u) << page;
+// What was never touched has no page to be copied from: its frames are cleared, in parts as well. They have held other bytes.
+TEST_P(Engine, WhatWasNeverTouchedArrivesAsZeros) {
+  {
+    Memory before(4 * kHuge, kind());
+    there_and_back(before, 1);
   }
-  gpu_.to_vram(memory.data(), memory.size());
-  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
-  gpu_.to_ram(memory.data(), memory.size());
-  EXPECT_BYTES(memory.data(), memory.size(), 1u);
+  for (const size_t every : {1u, 3u, 700u}) {
+    Memory memory(4 * kHuge, kind());
+    for (size_t page = every; page < memory.size() / kPage; page += every + 1) fill(memory.page(page), kPage, page);
+    EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    gpu_.to_ram(memory.data(), memory.size());
+    for (size_t page = 0; page < memory.size() / kPage; ++page) {
+      const bool touched = page % (every + 1) == every;
+      EXPECT_TRUE(touched ? differs(memory.page(page), kPage, page) == -1 : all_zero(memory.page(page), kPage))
+          << page << " of " << every;
+    }
+  }
 }
 
-// Processes, not threads: those would take each other's page tables away while they are looked at, for more than a second (EBUSY)
-// where other work slows them down.
+// Processes, not threads: those change the range that another one looks at, and beside other work that can go on for more than
+// the second after which a call gives up (EBUSY).
 TEST_P(Engine, EveryByteArrivesForManyAtATime) {
-  std::vector<pid_t> children;
-  for (uint64_t seed = 0; seed < 4; ++seed) {
-    const pid_t child = fork();
-    if (child == 0) {
-      Device gpu;
-      Memory memory(2 * kHuge, kind());
-      for (uint64_t round = 0; round < 10; ++round) {
-        fill(memory.data(), memory.size(), 100 * seed + round);
-        gpu.to_vram(memory.data(), memory.size());
-        gpu.to_ram(memory.data(), memory.size());
-        EXPECT_BYTES(memory.data(), memory.size(), 100 * seed + round);
-      }
-      _exit(::testing::Test::HasFailure() ? 1 : 0);
+  in_children(4, [this](uint64_t seed) {
+    Device gpu;
+    Memory memory(2 * kHuge, kind());
+    for (uint64_t round = 0; round < 10; ++round) {
+      fill(memory.data(), memory.size(), 100 * seed + round);
+      gpu.to_vram(memory.data(), memory.size());
+      gpu.to_ram(memory.data(), memory.size());
+      EXPECT_BYTES(memory.data(), memory.size(), 100 * seed + round);
     }
-    children.push_back(child);
-  }
-  for (const pid_t child : children) {
-    int status = -1;
-    waitpid(child, &status, 0);
-    EXPECT_TRUE(exited_well(status)) << status;
-  }
+  });
 }
 
 INSTANTIATE_TEST_SUITE_P(PageSize, Engine, ::testing::Bool(),

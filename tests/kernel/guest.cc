@@ -300,7 +300,9 @@ bool all_zero(const void* data, size_t bytes) {
   return std::all_of(from, from + bytes, [](uint8_t byte) { return byte == 0; });
 }
 
-int in_child(const std::function<void()>& body) {
+namespace {
+
+pid_t start_child(const std::function<void()>& body) {
   fflush(nullptr);
   const pid_t child = fork();
   if (child == 0) {
@@ -309,10 +311,40 @@ int in_child(const std::function<void()>& body) {
     _exit(::testing::Test::HasFailure() ? 1 : 0);
   }
   EXPECT_GT(child, 0);
+  return child;
+}
+
+int end_of_child(pid_t child) {
   int status = -1;
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
   }
   return status;
+}
+
+}  // namespace
+
+int in_child(const std::function<void()>& body) { return end_of_child(start_child(body)); }
+
+void in_children(uint64_t count, const std::function<void(uint64_t)>& body) {
+  std::vector<pid_t> children;
+  for (uint64_t number = 0; number < count; ++number) {
+    children.push_back(start_child([&] { body(number); }));
+  }
+  for (const pid_t child : children) {
+    const int status = end_of_child(child);
+    EXPECT_TRUE(exited_well(status)) << status;
+  }
+}
+
+Processor::Processor() { EXPECT_EQ(sched_getaffinity(0, sizeof(before_), &before_), 0); }
+
+Processor::~Processor() { EXPECT_EQ(sched_setaffinity(0, sizeof(before_), &before_), 0); }
+
+void Processor::run_on(int number) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(number, &set);
+  EXPECT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
 }
 
 bool exited_well(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }

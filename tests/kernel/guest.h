@@ -3,6 +3,7 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -127,7 +128,22 @@ bool all_zero(const void* data, size_t bytes);
 
 // Runs `body` in a child and answers its wait status. A failed expectation in it is exit status 1.
 int in_child(const std::function<void()>& body);
+// The same in `count` children at a time, each with its number; all are expected to exit well.
+void in_children(uint64_t count, const std::function<void(uint64_t)>& body);
 bool exited_well(int status);
+
+// Keeps this thread on one processor until it is told of another one; at the end it may run where it could before.
+class Processor {
+ public:
+  Processor();
+  ~Processor();
+  Processor(const Processor&) = delete;
+  Processor& operator=(const Processor&) = delete;
+  static void run_on(int number);
+
+ private:
+  cpu_set_t before_;
+};
 
 // The signal that `body` raises in this process, 0 for none. Only synchronous ones.
 int signal_of(const std::function<void()>& body);

@@ -1,5 +1,4 @@
 // SPDX-License-Identifier: MIT
-#include <sched.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -9,25 +8,6 @@ namespace godwit::guest {
 namespace {
 
 using Migrate = DeviceTest;
-
-// Keeps this thread on one processor until it is told of another one; then on those that it had before.
-class Processor {
- public:
-  Processor() { EXPECT_EQ(sched_getaffinity(0, sizeof(before_), &before_), 0); }
-  ~Processor() { EXPECT_EQ(sched_setaffinity(0, sizeof(before_), &before_), 0); }
-  Processor(const Processor&) = delete;
-  Processor& operator=(const Processor&) = delete;
-
-  static void run_on(int number) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(number, &set);
-    EXPECT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
-  }
-
- private:
-  cpu_set_t before_;
-};
 
 TEST_F(Migrate, BytesSurviveTheRoundTrip) {
   Memory memory(size_t{8} << 20);
