@@ -9,8 +9,7 @@
  * What an invalidation does (chunk_invalidate()), always, whatever its cause, our own
  * migrations included:
  *
- * 1. bump the sequence: whoever is between godwit_look()'s read_begin and read_retry begins
- *    again;
+ * 1. bump the sequence, and tell those who look at what changes (look.c): they begin again;
  * 2. have what peers have mapped of the range revoked, by a worker (export.c);
  * 3. bump the generation words of watched ranges (watch.c);
  * 4. clear the entries, and, where a page of a block is taken that is being evicted, those of the
@@ -39,6 +38,7 @@
 #include "device.h"
 #include "event.h"
 #include "export.h"
+#include "look.h"
 #include "mirror.h"
 #include "pin.h"
 #include "trace.h"
@@ -114,6 +114,16 @@ static int chunk_clear(struct godwit_chunk *chunk, unsigned long start, unsigned
 	return count;
 }
 
+/* Those who look at some of it must begin again. */
+static void chunk_disturb(struct godwit_chunk *chunk, unsigned long start, unsigned long end)
+{
+	struct godwit_look *look;
+
+	list_for_each_entry(look, &chunk->looks, node)
+		if (look->start < end && start < look->end)
+			look->changed = true;
+}
+
 static bool chunk_refuse(struct godwit_mirror *mirror)
 {
 	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_INVALIDATIONS_REFUSED, 1);
@@ -142,6 +152,7 @@ static bool chunk_invalidate(struct mmu_interval_notifier *notifier,
 		return chunk_refuse(mirror);
 
 	mmu_interval_set_seq(notifier, seq);
+	chunk_disturb(chunk, start, end);
 	if (range->event == MMU_NOTIFY_RELEASE)
 		WRITE_ONCE(mirror->dead, true);
 	if (range->event == MMU_NOTIFY_RELEASE || range->event == MMU_NOTIFY_UNMAP) {
@@ -202,6 +213,7 @@ static struct godwit_chunk *chunk_create(struct godwit_mirror *mirror, unsigned 
 	chunk->mirror = mirror;
 	chunk->start = start;
 	mutex_init(&chunk->lock);
+	INIT_LIST_HEAD(&chunk->looks);
 	init_rwsem(&chunk->access);
 
 	ret = chunk_insert(chunk);

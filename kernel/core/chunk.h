@@ -36,6 +36,8 @@ struct godwit_chunk {
 	 * included. Inside @lock. Nothing sleeps in it but for the CPU.
 	 */
 	struct rw_semaphore access;
+	/** @looks: &godwit_look.node of those that go on. Under @lock. */
+	struct list_head looks;
 	/** @table: translations of the device. */
 	struct godwit_ptable table;
 	/** @advice: as &godwit_ptable.leaves, see advise.c. Under @lock. */

@@ -10,7 +10,8 @@
  *
  * Bounded: a fault that was served is used at once (&godwit_fault.use), so each access takes one.
  * Where serving fails because the range keeps changing it is tried again, from COMMAND_CALM tries
- * on in place, for a second (-EBUSY). The time of the job is looked at before each access.
+ * on in place, for a second and COMMAND_TRIES times at least (-EBUSY). The time of the job is
+ * looked at before each access.
  *
  * Atomicity: additions are atomic against CPUs, which reach the same page of RAM, or of coherent
  * VRAM, by its physical address. In private VRAM nobody but the device can be. The other commands
@@ -34,6 +35,7 @@
 
 #define COMMAND_DEADLINE	HZ
 #define COMMAND_CALM		3u
+#define COMMAND_TRIES		10u
 #define COMMAND_SPIN		(HZ / 50)
 
 #define COMMAND_FNV_OFFSET	0xcbf29ce484222325ULL
@@ -127,7 +129,7 @@ static int command_touch(struct command_run *run, unsigned long addr, bool write
 		ret = command_fault(run, addr, write, tries >= COMMAND_CALM);
 		if (!ret)
 			return 0;
-		if (ret != -EBUSY || time_after(jiffies, deadline))
+		if (ret != -EBUSY || (tries >= COMMAND_TRIES && time_after(jiffies, deadline)))
 			break;
 	}
 	run->result->fault_addr = addr;

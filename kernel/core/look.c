@@ -2,13 +2,18 @@
 /**
  * DOC: Looking
  *
- * Overview: the reader's half of the notifier protocol, once, for everybody: read_begin, walk
- * the page table, take the lock of the chunk, read_retry. When godwit_look() returns 0 that
- * lock is held, and what it found stays true until it is given up: any change has to pass
+ * Overview: the reader's half of the notifier protocol, once, for everybody: say what is looked
+ * at, read_begin, walk the page table, take the lock of the chunk. When godwit_look() returns 0
+ * that lock is held, and what it found stays true until it is given up: any change has to pass
  * chunk_invalidate().
  *
- * A range that changes without pause makes it begin again and again, for a second at most; both
- * are counted.
+ * Instead of read_retry: the sequence is that of the whole chunk, which threads that each migrate
+ * memory of their own bump without pause. chunk_invalidate() tells those who look at what it
+ * changes. Whom it came too early to tell waits in read_begin, which comes later, for its end.
+ *
+ * A range that changes without pause makes it begin again and again, for a second at most, and
+ * LOOK_TRIES times at least: one of them may take longer than that, where it waits for somebody
+ * else's change. Both are counted.
  *
  * Locking: takes mmap_lock for reading, and the lock of the chunk. The caller holds neither,
  * and has taken the users of the mm.
@@ -22,6 +27,27 @@
 #include "device.h"
 #include "look.h"
 #include "mirror.h"
+
+#define LOOK_TRIES	10u
+
+/* Says at what we look, and waits for the changes that had begun before that. */
+static void look_begin(struct godwit_look *look)
+{
+	struct godwit_chunk *chunk = look->chunk;
+
+	mutex_lock(&chunk->lock);
+	look->changed = false;
+	list_add(&look->node, &chunk->looks);
+	mutex_unlock(&chunk->lock);
+	mmu_interval_read_begin(&chunk->notifier);
+}
+
+/* With the lock of the chunk: is what was seen still true? */
+static bool look_end(struct godwit_look *look)
+{
+	list_del(&look->node);
+	return !look->changed;
+}
 
 static int look_once(struct godwit_look *look, struct hmm_range *range)
 {
@@ -44,17 +70,18 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
 		mmap_read_lock(mm);
 	else if (!mmap_read_trylock(mm))
 		return -EAGAIN;
-	range->notifier_seq = mmu_interval_read_begin(&chunk->notifier);
+	look_begin(look);
+	/* As it is now: the kernel, too, is not to stop for what changes beside our range. */
+	range->notifier_seq = READ_ONCE(chunk->notifier.invalidate_seq);
 	ret = hmm_range_fault(range);
 	mmap_read_unlock(mm);
-	if (ret)
-		return ret;
 
 	mutex_lock(&chunk->lock);
-	if (!mmu_interval_read_retry(&chunk->notifier, range->notifier_seq))
-		return 0;
-	mutex_unlock(&chunk->lock);
-	return -EBUSY;
+	if (!look_end(look) && !ret)
+		ret = -EBUSY;
+	if (ret)
+		mutex_unlock(&chunk->lock);
+	return ret;
 }
 
 /**
@@ -62,7 +89,7 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
  * @look: what to look at.
  *
  * Return: 0, and then the lock of the chunk is held. -EFAULT, nothing can be there. -EACCES, it
- * may not be written. -EBUSY, it changed for a whole second. -EINTR, a fatal signal. -EAGAIN,
+ * may not be written. -EBUSY, it changed each time, for a second. -EINTR, a fatal signal. -EAGAIN,
  * &godwit_look.nowait.
  */
 int godwit_look(struct godwit_look *look)
@@ -77,9 +104,10 @@ int godwit_look(struct godwit_look *look)
 		.pfn_flags_mask = look->fault ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : 0,
 		.dev_private_owner = look->strangers ? NULL : godwit_pagemap_owner_cookie(),
 	};
+	unsigned int tries;
 	int ret;
 
-	for (;;) {
+	for (tries = 1;; tries++) {
 		ret = look_once(look, &range);
 		if (ret != -EBUSY)
 			break;
@@ -88,7 +116,7 @@ int godwit_look(struct godwit_look *look)
 		godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_RETRIES, 1);
 		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (time_after(jiffies, deadline)) {
+		if (tries >= LOOK_TRIES && time_after(jiffies, deadline)) {
 			godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_TIMEOUTS, 1);
 			return -EBUSY;
 		}

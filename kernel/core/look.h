@@ -3,6 +3,7 @@
 #define _GODWIT_LOOK_H_
 
 #include <linux/hmm.h>
+#include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/types.h>
 
@@ -32,6 +33,10 @@ struct godwit_look {
 	bool nowait;
 	/** @addr: with @fault. */
 	unsigned long addr;
+	/** @node: in &godwit_chunk.looks, while it goes on. */
+	struct list_head node;
+	/** @changed: somebody changed the range since it began. Under the lock of the chunk. */
+	bool changed;
 };
 
 int godwit_look(struct godwit_look *look);

@@ -38,7 +38,7 @@ int godwit_migrate_check_range(u64 addr, u64 length)
  * @move: where, why, and what became of it. Times are added up over the threads that took part.
  *
  * Return: 0 also where nothing moved. -EINTR, a signal. -ESRCH, the address space has ended.
- * -EBUSY, the range changed for a whole second. -EFAULT, &godwit_move.reasons. -ENOMEM.
+ * -EBUSY, the range changed without pause for a second. -EFAULT, &godwit_move.reasons. -ENOMEM.
  */
 int godwit_migrate_range(struct godwit_mirror *mirror, unsigned long start, unsigned long end,
 			 struct godwit_move *move)

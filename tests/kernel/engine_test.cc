@@ -76,8 +76,7 @@ TEST_P(Engine, WhatWasNeverTouchedArrivesAsZeros) {
   }
 }
 
-// Processes, not threads: those change the range that another one looks at, and beside other work that can go on for more than
-// the second after which a call gives up (EBUSY).
+// Processes, so that nothing but the device is in common.
 TEST_P(Engine, EveryByteArrivesForManyAtATime) {
   in_children(4, [this](uint64_t seed) {
     Device gpu;

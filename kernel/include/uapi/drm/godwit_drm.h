@@ -342,7 +342,8 @@ enum drm_godwit_stay {
  * moved: the counters say so. @moved + @already + the sum of @stayed is the number of pages in
  * the range, unless the call failed. Pages that are busy are tried again, for 10 ms in all.
  *
- * Errors: EOPNOTSUPP, the device has no GODWIT_CAP_MIGRATE and @to is VRAM. EINTR.
+ * Errors: EOPNOTSUPP, the device has no GODWIT_CAP_MIGRATE and @to is VRAM. EBUSY, other threads
+ * changed the range itself without pause for a second. EINTR.
  */
 struct drm_godwit_migrate {
 	/** @addr: In, page range. */

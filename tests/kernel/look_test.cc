@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+// Threads of one process that use memory of their own beside each other: what one of them changes is no reason for the others to
+// look at theirs again (GODWIT_STAT_RETRIES), still less for a call to fail. One notifier covers 32 MiB.
+#include <sys/mman.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+#include "tests/kernel/jobs.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr size_t kChunk = size_t{32} << 20;
+
+// Memory within one notifier's 32 MiB, in equal parts.
+class Neighbours {
+ public:
+  Neighbours(size_t parts, Memory::Kind kind) : memory_(2 * kChunk, kind), bytes_(kChunk / parts) {}
+  uint8_t* part(size_t number) const { return start() + number * bytes_; }
+  size_t bytes() const { return bytes_; }
+
+ private:
+  uint8_t* start() const {
+    const auto from = reinterpret_cast<uintptr_t>(memory_.data());
+    return memory_.data() + (kChunk - from % kChunk) % kChunk;
+  }
+  Memory memory_;
+  size_t bytes_;
+};
+
+// A thread that takes a range away, over and over, until the end.
+class Changes {
+ public:
+  Changes(uint8_t* data, size_t bytes)
+      : thread_([this, data, bytes] {
+          while (!stop_) {
+            data[0] = 1;
+            EXPECT_EQ(madvise(data, bytes, MADV_DONTNEED), 0);
+            ++count_;
+          }
+        }) {}
+  ~Changes() {
+    stop_ = true;
+    thread_.join();
+  }
+  Changes(const Changes&) = delete;
+  Changes& operator=(const Changes&) = delete;
+  uint64_t count() const { return count_; }
+
+ private:
+  std::atomic<bool> stop_{false};
+  std::atomic<uint64_t> count_{0};
+  std::thread thread_;
+};
+
+// Both page sizes: true is huge pages.
+class Look : public DeviceTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  Memory::Kind kind() const { return GetParam() ? Memory::kHugePages : Memory::kAnonymous; }
+};
+
+TEST_P(Look, ThreadsThatMigrateTheirOwnDoNotDisturbEachOther) {
+  constexpr uint64_t kThreads = 4, kRounds = 25;
+  const Neighbours memory(GetParam() ? 16 : 64, kind());
+  const uint64_t before = gpu_.stat(GODWIT_STAT_RETRIES);
+  std::vector<std::thread> threads;
+  for (uint64_t thread = 0; thread < kThreads; ++thread) {
+    threads.emplace_back([this, thread, &memory] {
+      uint8_t* const data = memory.part(thread);
+      for (uint64_t round = 0; round < kRounds; ++round) {
+        const uint64_t seed = kRounds * thread + round;
+        fill(data, memory.bytes(), seed);
+        EXPECT_EQ(gpu_.to_vram(data, memory.bytes()).moved, memory.bytes() / kPage);
+        EXPECT_EQ(gpu_.to_ram(data, memory.bytes()).moved, memory.bytes() / kPage);
+        EXPECT_BYTES(data, memory.bytes(), seed);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  // Between two steps of a look there is a moment in which the kernel itself takes a neighbour's change for one of the range.
+  EXPECT_LE(gpu_.stat(GODWIT_STAT_RETRIES) - before, kThreads * kRounds / 10);
+}
+
+TEST_P(Look, WhoAsksWherePagesAreIsNotDisturbedByNeighbours) {
+  constexpr uint64_t kLooks = 2000;
+  const Neighbours memory(4, kind());
+  memset(memory.part(0), 1, memory.bytes());
+  gpu_.to_vram(memory.part(0), memory.bytes());
+  const uint64_t before = gpu_.stat(GODWIT_STAT_RETRIES);
+  const Changes changes(memory.part(1), kHuge);
+  for (uint64_t look = 0; look < kLooks || changes.count() < kLooks; ++look) {
+    ASSERT_EQ(gpu_.in_vram(memory.part(0), kHuge), kHuge / kPage);
+  }
+  EXPECT_LE(gpu_.stat(GODWIT_STAT_RETRIES) - before, kLooks / 50);
+}
+
+TEST_P(Look, FaultsOfTheDeviceAreNotDisturbedByNeighbours) {
+  constexpr uint64_t kRounds = 20;
+  const Neighbours memory(4, kind());
+  const uint64_t before = gpu_.stat(GODWIT_STAT_RETRIES);
+  const Changes changes(memory.part(1), kHuge);
+  for (uint64_t round = 1; round <= kRounds; ++round) {
+    memset(memory.part(0), 1, kHuge);
+    const Done done = execute(gpu_, {op::fill(memory.part(0), kHuge, round)});
+    EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+    EXPECT_EQ(*reinterpret_cast<const uint64_t*>(memory.part(0)), round);
+  }
+  EXPECT_LE(gpu_.stat(GODWIT_STAT_RETRIES) - before, 10 * kRounds);
+}
+
+INSTANTIATE_TEST_SUITE_P(PageSize, Look, ::testing::Bool(),
+                         [](const auto& suite) { return suite.param ? "Huge" : "Small"; });
+
+}  // namespace
+}  // namespace godwit::guest
