@@ -117,7 +117,7 @@ void BlockMover::demote(PageRange range, FrameReserve& reserve, MoveTally& tally
         end = std::min((chunk_of(end) + 1) * kPagesPerChunk, run.end());
       }
       if (end > page) demote_run({page, end - page}, tally);
-      for (; end < run.end(); ++end) tally.stay(end, StayReason::kNoVram);
+      tally.stay(PageRange{end, run.end() - end}, StayReason::kNoVram);
     } else {
       tally.already += run.count;
     }
@@ -133,9 +133,7 @@ void BlockMover::demote_run(PageRange run, MoveTally& tally) noexcept {
                             : SlotSize::kChunk;
   std::byte* slot = core_.pool->take_empty(size);
   if (slot == nullptr) {
-    for (std::size_t page = run.first; page < run.end(); ++page) {
-      tally.stay(page, StayReason::kNoMemory);
-    }
+    tally.stay(run, StayReason::kNoMemory);
     return;
   }
   const std::size_t moved_before = tally.moved;
@@ -207,9 +205,7 @@ int BlockMover::take_out_and_copy(PageRange& run, std::byte* slot, MoveTally& ta
   }
   const PageRange returned{out.first, back / kPageBytes};
   core_.table.apply(returned, PageEvent::kDemoteAbort);
-  for (std::size_t page = returned.first; page < returned.end(); ++page) {
-    tally.stay(page, StayReason::kDevice);
-  }
+  tally.stay(returned, StayReason::kDevice);
   if (returned.count != out.count) lose({returned.end(), out.count - returned.count});
   return error;
 }
@@ -280,7 +276,7 @@ void BlockMover::duplicate(PageRange range, FrameReserve& reserve, MoveTally& ta
       }
       if (error == 0) (void)core_.host->track(address, run.count * kPageBytes, false);
     }
-    for (std::size_t at = run.first; at < run.end(); ++at) tally.stay(at, reason);
+    tally.stay(run, reason);
   }
   release_frames(range);
 }
@@ -307,7 +303,7 @@ void BlockMover::fill_on_device(PageRange range, FrameReserve& reserve, MoveTall
       if (error == -ENODEV) core_.device_lost.store(true);
       reason = StayReason::kDevice;
     }
-    for (std::size_t at = run.first; at < run.end(); ++at) tally.stay(at, reason);
+    tally.stay(run, reason);
   }
   release_frames(range);
 }
@@ -357,9 +353,7 @@ std::size_t BlockMover::promote_by_move(PageRange run, SlotSize size, MoveTally&
       lose(run);
     } else {
       core_.table.apply(run, PageEvent::kPromoteAbort);
-      for (std::size_t page = run.first; page < run.end(); ++page) {
-        tally.stay(page, StayReason::kDevice);
-      }
+      tally.stay(run, StayReason::kDevice);
     }
     return run.count;
   }

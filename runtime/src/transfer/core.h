@@ -121,17 +121,19 @@ struct MoveTally {
   std::array<Run, 16> runs{};
   std::size_t run_count = 0;
 
-  void stay(std::size_t page, StayReason reason) noexcept {
-    ++stayed[static_cast<std::size_t>(reason)];
+  void stay(PageRange pages, StayReason reason) noexcept {
+    if (pages.count == 0) return;
+    stayed[static_cast<std::size_t>(reason)] += pages.count;
     if (run_count != 0) {
       Run& last = runs[run_count - 1];
-      if (last.reason == reason && last.first + last.count == page) {
-        ++last.count;
+      if (last.reason == reason && last.first + last.count == pages.first) {
+        last.count += pages.count;
         return;
       }
     }
-    if (run_count < runs.size()) runs[run_count++] = {page, 1, reason};
+    if (run_count < runs.size()) runs[run_count++] = {pages.first, pages.count, reason};
   }
+  void stay(std::size_t page, StayReason reason) noexcept { stay(PageRange{page, 1}, reason); }
   [[nodiscard]] std::size_t stayed_total() const noexcept {
     std::size_t total = 0;
     for (const std::size_t count : stayed) total += count;

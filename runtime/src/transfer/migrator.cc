@@ -108,7 +108,7 @@ void Migrator::lend_to_device(PageRange range, Manner manner, const Kept& kept,
       mover_.untrack(run);
       pass_to_device(run, manner, reserve, tally);
     } else {
-      for (std::size_t at = run.first; at < run.end(); ++at) tally.stay(at, StayReason::kPeer);
+      tally.stay(run, StayReason::kPeer);
     }
   }
 }
