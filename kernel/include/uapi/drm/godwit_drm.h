@@ -306,7 +306,7 @@ enum drm_godwit_stay {
 	GODWIT_STAY_SPECIAL = 3,
 	/**
 	 * @GODWIT_STAY_BUSY: Pinned, locked, under way to elsewhere, or swapped out while we
-	 * looked.
+	 * looked; or it was to be made, and its owner's memory cgroup is at its limit.
 	 */
 	GODWIT_STAY_BUSY = 4,
 	/** @GODWIT_STAY_NO_VRAM: No room, and nothing could be evicted for it. */
