@@ -52,7 +52,7 @@
 #include "mirror.h"
 #include "trace.h"
 
-#define FAULT_WINDOW		(16 * PAGE_SIZE)
+#define FAULT_WINDOW		GODWIT_LOOK_AROUND
 /* Look, as a CPU, look, as a CPU: after that nothing can be new. */
 #define FAULT_ROUNDS		4
 #define FAULT_PEER_PERIOD	HZ

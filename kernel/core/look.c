@@ -30,6 +30,12 @@
 
 #define LOOK_TRIES	10u
 
+/* Whose pages of private memory are to be told, and not to be brought home. */
+static void *look_owner(const struct godwit_look *look)
+{
+	return look->strangers ? NULL : godwit_pagemap_owner_cookie();
+}
+
 /* Says at what we look, and waits for the changes that had begun before that. */
 static void look_begin(struct godwit_look *look)
 {
@@ -49,17 +55,85 @@ static bool look_end(struct godwit_look *look)
 	return !look->changed;
 }
 
-static int look_once(struct godwit_look *look, struct hmm_range *range)
+/* What is in some pages of the range; with @flags, after they have been faulted in. */
+static int look_pages(const struct godwit_look *look, unsigned long start, unsigned long end,
+		      unsigned long flags)
+{
+	struct hmm_range range = {
+		.notifier = &look->chunk->notifier,
+		.start = start,
+		.end = end,
+		.hmm_pfns = look->pfns,
+		.default_flags = flags,
+		.dev_private_owner = look_owner(look),
+	};
+
+	memset(look->pfns, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*look->pfns));
+	/* As it is now: the kernel, too, is not to stop for what changes beside our range. */
+	range.notifier_seq = READ_ONCE(look->chunk->notifier.invalidate_seq);
+	return hmm_range_fault(&range);
+}
+
+/* How much is there to be made around a page of anonymous memory that was never touched? */
+static unsigned long look_empty(const struct godwit_look *look)
+{
+	unsigned long addr = look->addr, last = ALIGN(addr + 1, GODWIT_LOOK_AROUND), i;
+	struct vm_area_struct *vma = vma_lookup(look->chunk->mirror->mm, addr);
+
+	if (look->strangers || !vma || !vma_is_anonymous(vma))
+		return addr + PAGE_SIZE;
+	last = min3(last, look->end, vma->vm_end);
+	if (look_pages(look, addr, last, 0))
+		return addr + PAGE_SIZE;
+	for (i = 0; addr + i * PAGE_SIZE < last && !look->pfns[i];)
+		i++;
+	return addr + max(i, 1ul) * PAGE_SIZE;
+}
+
+/*
+ * Sees to it that the page is there, as the access of a CPU would. The kernel's helper faults in
+ * all that follows the first missing page of its range, and fails where it fails for one of them:
+ * so that range is what is empty at most.
+ */
+static int look_touch(const struct godwit_look *look)
+{
+	unsigned long flags = HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
+	unsigned long addr = look->addr, end = look_empty(look);
+	unsigned int tries;
+	int ret = -EBUSY;
+
+	/* A fault changes the range, too. */
+	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
+		ret = look_pages(look, addr, end, flags);
+	return ret && ret != -EBUSY && end > addr + PAGE_SIZE ?
+		look_pages(look, addr, addr + PAGE_SIZE, flags) : ret;
+}
+
+/*
+ * With mmap_lock, which it gives up. When it returns 0, what it saw is still true, and the lock of
+ * the chunk is held.
+ */
+static int look_at(struct godwit_look *look)
 {
 	struct godwit_chunk *chunk = look->chunk;
-	struct mm_struct *mm = chunk->mirror->mm;
-	unsigned int count = (look->end - look->start) >> PAGE_SHIFT;
 	int ret;
 
-	memset(look->pfns, 0, count * sizeof(*look->pfns));
-	if (look->fault)
-		look->pfns[(look->addr - look->start) >> PAGE_SHIFT] =
-			HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
+	look_begin(look);
+	ret = look_pages(look, look->start, look->end, 0);
+	mmap_read_unlock(chunk->mirror->mm);
+
+	mutex_lock(&chunk->lock);
+	if (!look_end(look) && !ret)
+		ret = -EBUSY;
+	if (ret)
+		mutex_unlock(&chunk->lock);
+	return ret;
+}
+
+static int look_once(struct godwit_look *look)
+{
+	struct mm_struct *mm = look->chunk->mirror->mm;
+	int ret;
 
 	/*
 	 * The lock first: a fork or munmap that we would wait for between the two would change the
@@ -70,17 +144,10 @@ static int look_once(struct godwit_look *look, struct hmm_range *range)
 		mmap_read_lock(mm);
 	else if (!mmap_read_trylock(mm))
 		return -EAGAIN;
-	look_begin(look);
-	/* As it is now: the kernel, too, is not to stop for what changes beside our range. */
-	range->notifier_seq = READ_ONCE(chunk->notifier.invalidate_seq);
-	ret = hmm_range_fault(range);
+	ret = look->fault ? look_touch(look) : 0;
+	if (!ret)
+		return look_at(look);
 	mmap_read_unlock(mm);
-
-	mutex_lock(&chunk->lock);
-	if (!look_end(look) && !ret)
-		ret = -EBUSY;
-	if (ret)
-		mutex_unlock(&chunk->lock);
 	return ret;
 }
 
@@ -96,19 +163,11 @@ int godwit_look(struct godwit_look *look)
 {
 	unsigned long deadline = jiffies + msecs_to_jiffies(HMM_RANGE_DEFAULT_TIMEOUT);
 	struct godwit_mirror *mirror = look->chunk->mirror;
-	struct hmm_range range = {
-		.notifier = &look->chunk->notifier,
-		.start = look->start,
-		.end = look->end,
-		.hmm_pfns = look->pfns,
-		.pfn_flags_mask = look->fault ? HMM_PFN_REQ_FAULT | HMM_PFN_REQ_WRITE : 0,
-		.dev_private_owner = look->strangers ? NULL : godwit_pagemap_owner_cookie(),
-	};
 	unsigned int tries;
 	int ret;
 
 	for (tries = 1;; tries++) {
-		ret = look_once(look, &range);
+		ret = look_once(look);
 		if (ret != -EBUSY)
 			break;
 		if (look->nowait)

@@ -9,6 +9,9 @@
 
 struct godwit_chunk;
 
+/* Empty memory that is made at a time: as much as a fault of the device migrates. */
+#define GODWIT_LOOK_AROUND	(16 * PAGE_SIZE)
+
 /**
  * struct godwit_look - what the kernel's page table says of a range.
  */
@@ -21,7 +24,11 @@ struct godwit_look {
 	unsigned long end;
 	/** @pfns: out, one an address, as &hmm_range.hmm_pfns. */
 	unsigned long *pfns;
-	/** @fault: see to it that the page at @addr is there. The others are only looked at. */
+	/**
+	 * @fault: see to it first that the page at @addr is there; by the time of the look it may
+	 * be gone again. The others are only looked at, but for those of its GODWIT_LOOK_AROUND
+	 * that follow it, where nothing of that was ever touched.
+	 */
 	bool fault;
 	/** @write: with @fault: and that it may be written. */
 	bool write;

@@ -2,8 +2,14 @@
 // Threads of one process that use memory of their own beside each other: what one of them changes is no reason for the others to
 // look at theirs again (GODWIT_STAT_RETRIES), still less for a call to fail. One notifier covers 32 MiB.
 #include <sys/mman.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
+#include <cstring>
+#include <sstream>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -108,6 +114,94 @@ TEST_P(Look, FaultsOfTheDeviceAreNotDisturbedByNeighbours) {
     EXPECT_EQ(*reinterpret_cast<const uint64_t*>(memory.part(0)), round);
   }
   EXPECT_LE(gpu_.stat(GODWIT_STAT_RETRIES) - before, 10 * kRounds);
+}
+
+using Touch = DeviceTest;
+
+Commands touch(uint8_t* at, bool write, bool in_place) {
+  const uint32_t flags = in_place ? GODWIT_COMMAND_IN_PLACE : 0;
+  return {write ? op::fill(at, sizeof(uint64_t), 5, flags) : op::checksum(at, sizeof(uint64_t), flags)};
+}
+
+// The kernel's helper would fault in all that follows in the 2 MiB (hmm_range_fault()).
+TEST_F(Touch, OfMemoryThatWasNeverTouchedMakesTheRestOfIts64KiBAndNoMore) {
+  const Memory memory(kHuge);
+  for (const size_t window : {0, 5}) {
+    const Done done = execute(gpu_, touch(memory.page(16 * window + 7), true, true));
+    EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+  }
+  std::vector<uint32_t> pages;
+  EXPECT_EQ(gpu_.residency(memory.data(), memory.size(), &pages).in_system, 18u);
+  EXPECT_EQ(pages[16 * 5 + 6] & GODWIT_PAGE_PLACE, uint32_t{GODWIT_PLACE_NONE});
+  EXPECT_EQ(pages[16 * 5 + 7] & GODWIT_PAGE_PLACE, uint32_t{GODWIT_PLACE_SYSTEM});
+  EXPECT_EQ(pages[16 * 5 + 15] & GODWIT_PAGE_PLACE, uint32_t{GODWIT_PLACE_SYSTEM});
+}
+
+TEST_F(Touch, MakesNothingBehindWhatIsThereAndNothingOfAnotherMapping) {
+  const Memory memory(kHuge);
+  memory.page(9)[0] = 1;
+  ASSERT_EQ(mprotect(memory.page(27), kPage, PROT_READ), 0);
+  for (const size_t page : {7, 23}) {
+    const Done done = execute(gpu_, touch(memory.page(page), true, true));
+    EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+  }
+  EXPECT_EQ(gpu_.residency(memory.page(0), 16 * kPage).in_system, 3u);
+  EXPECT_EQ(gpu_.residency(memory.page(16), 16 * kPage).in_system, 4u);
+}
+
+TEST_F(Touch, LeavesPagesInVramBesideIt) {
+  for (const bool write : {false, true}) {
+    const Memory memory(kHuge);
+    fill(memory.page(100), 50 * kPage, 1);
+    gpu_.to_vram(memory.page(100), 50 * kPage);
+    const Done done = execute(gpu_, touch(memory.page(7), write, true));
+    EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+    EXPECT_EQ(gpu_.in_vram(memory.page(100), 50 * kPage), 50u) << (write ? "written" : "read");
+    EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), 0u);
+  }
+}
+
+TEST_F(Touch, CopiesNoPageBesideItThatAChildShares) {
+  const Memory memory(kHuge);
+  memset(memory.data(), 1, memory.size());
+  int go[2];
+  ASSERT_EQ(pipe(go), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    char byte;
+    close(go[1]);
+    _exit(read(go[0], &byte, 1) != 0);
+  }
+  const auto shared = [&] {
+    size_t kib = 0;
+    std::istringstream lines(read_file("/proc/self/smaps_rollup"));
+    for (std::string line; std::getline(lines, line);) {
+      if (line.rfind("Shared_Dirty:", 0) == 0) kib = std::strtoul(line.c_str() + 13, nullptr, 10);
+    }
+    return kib;
+  };
+  const size_t before = shared();
+  const Done done = execute(gpu_, touch(memory.page(7), true, true));
+  EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+  EXPECT_GE(shared() + 64, before) << "KiB shared, before " << before;
+  close(go[1]);
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(exited_well(status));
+}
+
+TEST_F(Touch, OfTheLastPageOfAFileDoesNotMindWhatComesAfterIt) {
+  for (const bool write : {false, true}) {
+    const int fd = memfd_create("short", 0);
+    ASSERT_GE(fd, 0);
+    ASSERT_EQ(ftruncate(fd, 3 * kPage), 0);
+    const Memory memory(64 * kPage, MAP_SHARED, fd, PROT_READ | PROT_WRITE);
+    const Done done = execute(gpu_, touch(memory.page(2), write, false));
+    EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+    const Done beyond = execute(gpu_, touch(memory.page(3), write, false));
+    EXPECT_EQ(beyond.status, -EFAULT);
+    close(fd);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(PageSize, Look, ::testing::Bool(),
