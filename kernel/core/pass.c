@@ -13,7 +13,9 @@
  *
  * Which memory: anonymous memory. Pages of a private file mapping that were written are
  * anonymous as well, so there the anonymous runs move. File pages and shared memory are never
- * isolated: the kernel would unmap them, let us copy them, and then refuse.
+ * isolated: the kernel would unmap them, let us copy them, and then refuse. Nor is what KSM may
+ * merge: its thread reads merged pages wherever they are, and those that it is about to merge have
+ * no reverse map for a moment, so that isolating one would leave its migration entry behind.
  *
  * Locking: mmap_lock for reading, in step 3; where somebody waits for it, it is dropped between
  * two spans. No lock of ours is held across a step. Pages of GODWIT_PASS_RUNS runs are locked
@@ -99,6 +101,20 @@ static void pass_run(struct godwit_pass *pass, struct godwit_span *span,
 		queue_work(system_dfl_wq, &run->work);
 }
 
+/* KSM may merge it: what is in RAM stays there. */
+static void pass_mergeable(struct godwit_span *span, unsigned long start, unsigned long end)
+{
+	unsigned long pos;
+
+	for (pos = start; pos < end; pos += PAGE_SIZE) {
+		u8 *seen = &span->batch->seen[(pos - span->start) >> PAGE_SHIFT];
+
+		if (*seen == GODWIT_SEEN_NOTHING || *seen == GODWIT_SEEN_ANON ||
+		    *seen == GODWIT_SEEN_ZERO)
+			*seen = GODWIT_SEEN_FILE;
+	}
+}
+
 static void pass_shared(struct godwit_span *span, unsigned long start, unsigned long end)
 {
 	if (span->move->to_vram)
@@ -134,6 +150,8 @@ static void pass_in_vma(struct godwit_pass *pass, struct godwit_span *span,
 		godwit_span_hole(span, start, end);
 	else if (is_vm_hugetlb_page(vma) || (vma->vm_flags & VM_SPECIAL) || vma_is_dax(vma))
 		godwit_span_mark(span, start, end, GODWIT_SEEN_ERROR);
+	else if (span->move->to_vram && (vma->vm_flags & VM_MERGEABLE))
+		pass_mergeable(span, start, end);
 	else if (vma_is_anonymous(vma))
 		pass_run(pass, span, vma, start, end);
 	else if (vma->vm_flags & VM_SHARED)
