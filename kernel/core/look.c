@@ -75,10 +75,9 @@ static int look_pages(const struct godwit_look *look, unsigned long start, unsig
 }
 
 /* How much is there to be made around a page of anonymous memory that was never touched? */
-static unsigned long look_empty(const struct godwit_look *look)
+static unsigned long look_empty(const struct godwit_look *look, const struct vm_area_struct *vma)
 {
 	unsigned long addr = look->addr, last = ALIGN(addr + 1, GODWIT_LOOK_AROUND), i;
-	struct vm_area_struct *vma = vma_lookup(look->chunk->mirror->mm, addr);
 
 	if (look->strangers || !vma || !vma_is_anonymous(vma))
 		return addr + PAGE_SIZE;
@@ -98,15 +97,37 @@ static unsigned long look_empty(const struct godwit_look *look)
 static int look_touch(const struct godwit_look *look)
 {
 	unsigned long flags = HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
-	unsigned long addr = look->addr, end = look_empty(look);
+	struct vm_area_struct *vma = vma_lookup(look->chunk->mirror->mm, look->addr);
+	unsigned long addr = look->addr, end = look_empty(look, vma);
 	unsigned int tries;
 	int ret = -EBUSY;
 
+	if (!vma || godwit_vma_is_secret(vma))
+		return -EFAULT;
 	/* A fault changes the range, too. */
 	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
 		ret = look_pages(look, addr, end, flags);
 	return ret && ret != -EBUSY && end > addr + PAGE_SIZE ?
 		look_pages(look, addr, addr + PAGE_SIZE, flags) : ret;
+}
+
+/* What is secret is an error. */
+static void look_hide(const struct godwit_look *look)
+{
+	struct mm_struct *mm = look->chunk->mirror->mm;
+	unsigned long pos = look->start, next;
+	struct vm_area_struct *vma;
+
+	for (; pos < look->end; pos = next) {
+		vma = find_vma(mm, pos);
+		if (!vma || vma->vm_start >= look->end)
+			break;
+		next = min(vma->vm_end, look->end);
+		if (!godwit_vma_is_secret(vma))
+			continue;
+		for (pos = max(pos, vma->vm_start); pos < next; pos += PAGE_SIZE)
+			look->pfns[(pos - look->start) >> PAGE_SHIFT] = HMM_PFN_ERROR;
+	}
 }
 
 /*
@@ -120,6 +141,7 @@ static int look_at(struct godwit_look *look)
 
 	look_begin(look);
 	ret = look_pages(look, look->start, look->end, 0);
+	look_hide(look);
 	mmap_read_unlock(chunk->mirror->mm);
 
 	mutex_lock(&chunk->lock);

@@ -2,8 +2,10 @@
 #ifndef _GODWIT_LOOK_H_
 #define _GODWIT_LOOK_H_
 
+#include <linux/fs.h>
 #include <linux/hmm.h>
 #include <linux/list.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/types.h>
 
@@ -59,6 +61,15 @@ static inline bool godwit_page_is_zero(const struct page *page)
 	return is_zero_pfn(page_to_pfn(page)) ||
 	       (folio_test_large(folio) && !folio_is_zone_device(folio) &&
 		!READ_ONCE(folio->mapping));
+}
+
+/*
+ * Memory of memfd_secret(): nobody but the process may read it. Its pages are in no mapping of the
+ * kernel's, and get_user_pages() refuses them; hmm_range_fault() does not.
+ */
+static inline bool godwit_vma_is_secret(const struct vm_area_struct *vma)
+{
+	return vma->vm_file && file_inode(vma->vm_file)->i_sb->s_magic == SECRETMEM_MAGIC;
 }
 
 #endif /* _GODWIT_LOOK_H_ */

@@ -37,6 +37,7 @@
 #include "drain.h"
 #include "event.h"
 #include "evict.h"
+#include "look.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "pass.h"
@@ -148,7 +149,8 @@ static void pass_in_vma(struct godwit_pass *pass, struct godwit_span *span,
 {
 	if (!(vma->vm_flags & VM_READ))
 		godwit_span_hole(span, start, end);
-	else if (is_vm_hugetlb_page(vma) || (vma->vm_flags & VM_SPECIAL) || vma_is_dax(vma))
+	else if (is_vm_hugetlb_page(vma) || (vma->vm_flags & VM_SPECIAL) || vma_is_dax(vma) ||
+		 godwit_vma_is_secret(vma))
 		godwit_span_mark(span, start, end, GODWIT_SEEN_ERROR);
 	else if (span->move->to_vram && (vma->vm_flags & VM_MERGEABLE))
 		pass_mergeable(span, start, end);

@@ -2,13 +2,15 @@
 // Every kind of memory that a range can hold: what moves, what stays, and what it is told.
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 
-#include "tests/kernel/guest.h"
+#include "tests/kernel/jobs.h"
 
 namespace godwit::guest {
 namespace {
@@ -46,6 +48,30 @@ TEST_F(Kinds, SharedFileStaysAndKeepsItsBytes) {
               memory.size() / kPage);
     EXPECT_BYTES(memory.data(), memory.size(), 3u);
   }
+  close(fd);
+}
+
+// memfd_secret(): nobody but the process may read it, the kernel included.
+TEST_F(Kinds, SecretMemoryIsNotForTheDevice) {
+  const int fd = static_cast<int>(syscall(SYS_memfd_secret, 0));
+  if (fd < 0) GTEST_SKIP() << "no memfd_secret() in this kernel: " << strerror(errno);
+  ASSERT_EQ(ftruncate(fd, 8 * kPage), 0);
+  // In the middle of memory that the device may use, so that it is beside what a fault maps.
+  const Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 1);
+  void* const secret = mmap(memory.page(8), 8 * kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
+  ASSERT_EQ(secret, memory.page(8));
+  fill(secret, 8 * kPage, 2);
+
+  const drm_godwit_migrate moved = gpu_.to_vram(memory.page(8), 16 * kPage);
+  EXPECT_EQ(moved.stayed[GODWIT_STAY_SPECIAL], 8u);
+  EXPECT_EQ(moved.moved, 8u);
+  EXPECT_TRUE(execute(gpu_, {op::checksum(memory.page(7), kPage, GODWIT_COMMAND_IN_PLACE)}).ok());
+  EXPECT_EQ(execute(gpu_, {op::checksum(memory.page(8), kPage)}).status, -EFAULT);
+  EXPECT_EQ(execute(gpu_, {op::fill(memory.page(12), kPage, 3)}).status, -EFAULT);
+  EXPECT_EQ(execute(gpu_, {op::checksum(memory.page(15), kPage, GODWIT_COMMAND_IN_PLACE)}).status, -EFAULT);
+  EXPECT_TRUE(execute(gpu_, {op::checksum(memory.page(16), kPage)}).ok());
+  EXPECT_BYTES(secret, 8 * kPage, 2u);
   close(fd);
 }
 

@@ -305,7 +305,7 @@ enum drm_godwit_stay {
 	 * it in place.
 	 */
 	GODWIT_STAY_FILE = 2,
-	/** @GODWIT_STAY_SPECIAL: hugetlb, device or other special mapping. */
+	/** @GODWIT_STAY_SPECIAL: hugetlb, device, secret or other special mapping. */
 	GODWIT_STAY_SPECIAL = 3,
 	/**
 	 * @GODWIT_STAY_BUSY: Pinned, locked, under way to elsewhere, or swapped out while we
