@@ -104,7 +104,7 @@ static u64 fault_entry(const struct fault_work *work, unsigned long pfn)
 	if (!(pfn & HMM_PFN_VALID) || (pfn & HMM_PFN_ERROR))
 		return 0;
 	page = hmm_pfn_to_page(pfn);
-	if (godwit_page_is_zero(page))
+	if (godwit_pfn_is_zero(pfn))
 		return godwit_pte(page_to_pfn(page), 0);
 	if (!is_zone_device_page(page))
 		return godwit_pte(page_to_pfn(page), flags);
@@ -286,7 +286,7 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 	} else if (pfn & HMM_PFN_VALID) {
 		struct page *page = hmm_pfn_to_page(pfn);
 
-		if (!godwit_page_is_zero(page)) {
+		if (!godwit_pfn_is_zero(pfn)) {
 			work->move = folio_test_anon(page_folio(page));
 			move->flags = GODWIT_MIGRATE_SKIP_EMPTY;
 		}

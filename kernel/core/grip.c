@@ -66,8 +66,8 @@ int godwit_grip_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
 		cond_resched();
 	}
 	kvfree(pages);
-	/* The kernel says it of pages that it cannot bring to where they may be pinned. */
-	return ret == -EAGAIN ? -EBUSY : ret;
+	/* It says so of pages that cannot go where they may be pinned, and of what is no page. */
+	return ret == -EAGAIN ? -EBUSY : ret == -EEXIST ? -EFAULT : ret;
 }
 
 static int grip_move(struct godwit_mirror *mirror, unsigned long start, unsigned long end)

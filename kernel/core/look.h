@@ -51,16 +51,18 @@ struct godwit_look {
 int godwit_look(struct godwit_look *look);
 
 /*
- * The shared zero page, or the huge one. The kernel does not tell modules which that is, but it
- * is the only huge page in a page table that belongs to nobody.
+ * The shared zero page, or the huge one, as &hmm_range.hmm_pfns. The kernel does not tell modules
+ * which that is, but it is the only huge page in a page table that belongs to nobody. (Large ones
+ * that are mapped page by page may be of a driver's ring.)
  */
-static inline bool godwit_page_is_zero(const struct page *page)
+static inline bool godwit_pfn_is_zero(unsigned long pfn)
 {
+	const struct page *page = hmm_pfn_to_page(pfn);
 	const struct folio *folio = page_folio(page);
 
 	return is_zero_pfn(page_to_pfn(page)) ||
-	       (folio_test_large(folio) && !folio_is_zone_device(folio) &&
-		!READ_ONCE(folio->mapping));
+	       (hmm_pfn_to_map_order(pfn) >= PMD_SHIFT - PAGE_SHIFT &&
+		!folio_is_zone_device(folio) && !READ_ONCE(folio->mapping));
 }
 
 /*

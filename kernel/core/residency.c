@@ -34,7 +34,7 @@ static u32 residency_place(const struct godwit_device *gdev, unsigned long pfn)
 	if (!(pfn & HMM_PFN_VALID))
 		return GODWIT_PLACE_NONE;
 	page = hmm_pfn_to_page(pfn);
-	if (godwit_page_is_zero(page))
+	if (godwit_pfn_is_zero(pfn))
 		return GODWIT_PLACE_SYSTEM | GODWIT_PAGE_ZERO;
 	if (!is_zone_device_page(page))
 		return GODWIT_PLACE_SYSTEM;

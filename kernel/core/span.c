@@ -91,7 +91,7 @@ static enum godwit_seen span_classify(struct godwit_span *span, unsigned long pf
 	if (!(pfn & HMM_PFN_VALID))
 		return GODWIT_SEEN_NOTHING;
 	page = hmm_pfn_to_page(pfn);
-	if (godwit_page_is_zero(page))
+	if (godwit_pfn_is_zero(pfn))
 		return GODWIT_SEEN_ZERO;
 	if (is_zone_device_page(page)) {
 		if (!godwit_is_vram(page))
