@@ -74,12 +74,12 @@ static int look_pages(const struct godwit_look *look, unsigned long start, unsig
 	return hmm_range_fault(&range);
 }
 
-/* How much is there to be made around a page of anonymous memory that was never touched? */
+/* Where does it end that nothing is in memory, from a page of anonymous memory on? */
 static unsigned long look_empty(const struct godwit_look *look, const struct vm_area_struct *vma)
 {
 	unsigned long addr = look->addr, last = ALIGN(addr + 1, GODWIT_LOOK_AROUND), i;
 
-	if (look->strangers || !vma || !vma_is_anonymous(vma))
+	if (look->strangers || !vma_is_anonymous(vma))
 		return addr + PAGE_SIZE;
 	last = min3(last, look->end, vma->vm_end);
 	if (look_pages(look, addr, last, 0))
@@ -98,17 +98,20 @@ static int look_touch(const struct godwit_look *look)
 {
 	unsigned long flags = HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
 	struct vm_area_struct *vma = vma_lookup(look->chunk->mirror->mm, look->addr);
-	unsigned long addr = look->addr, end = look_empty(look, vma);
+	unsigned long addr = look->addr, end;
 	unsigned int tries;
 	int ret = -EBUSY;
 
 	if (!vma || godwit_vma_is_secret(vma))
 		return -EFAULT;
+	end = look_empty(look, vma);
 	/* A fault changes the range, too. */
 	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
 		ret = look_pages(look, addr, end, flags);
-	return ret && ret != -EBUSY && end > addr + PAGE_SIZE ?
-		look_pages(look, addr, addr + PAGE_SIZE, flags) : ret;
+	/* For one of those that follow: they are none of this touch's business. */
+	if (ret && ret != -EBUSY && end > addr + PAGE_SIZE)
+		ret = look_pages(look, addr, addr + PAGE_SIZE, flags);
+	return ret;
 }
 
 /* What is secret is an error. */

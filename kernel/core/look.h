@@ -29,7 +29,7 @@ struct godwit_look {
 	/**
 	 * @fault: see to it first that the page at @addr is there; by the time of the look it may
 	 * be gone again. The others are only looked at, but for those of its GODWIT_LOOK_AROUND
-	 * that follow it, where nothing of that was ever touched.
+	 * that follow it, up to the first that is in memory.
 	 */
 	bool fault;
 	/** @write: with @fault: and that it may be written. */

@@ -347,6 +347,12 @@ void Processor::run_on(int number) {
   EXPECT_EQ(sched_setaffinity(0, sizeof(set), &set), 0);
 }
 
+void Processor::free_elsewhere(const Memory& memory) const {
+  run_on(0);
+  EXPECT_EQ(madvise(memory.data(), memory.size(), MADV_FREE), 0);
+  run_on(1);
+}
+
 bool exited_well(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }
 
 int signal_of(const std::function<void()>& body) {

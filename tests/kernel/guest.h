@@ -5,10 +5,13 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include "godwit_drm.h"
@@ -140,9 +143,36 @@ class Processor {
   Processor(const Processor&) = delete;
   Processor& operator=(const Processor&) = delete;
   static void run_on(int number);
+  // Frees memory (MADV_FREE) on one processor, and goes on on another: what the kernel is told of pages waits in lists of the
+  // processor that was told, which hold the pages (core/drain.c), here what is left over of lists of 31.
+  void free_elsewhere(const Memory& memory) const;
 
  private:
   cpu_set_t before_;
+};
+
+// Does `body` again and again in another thread, until `times` of what it answers have come together and it is destroyed.
+class Meanwhile {
+ public:
+  Meanwhile(uint64_t times, std::function<uint64_t()> body)
+      : thread_([this, times, body = std::move(body)] {
+          uint64_t done = 0;
+          while (done < times || !enough_) {
+            done += body();
+            if (done >= times) seen_ = true;
+          }
+        }) {}
+  ~Meanwhile() {
+    enough_ = true;
+    thread_.join();
+  }
+  Meanwhile(const Meanwhile&) = delete;
+  Meanwhile& operator=(const Meanwhile&) = delete;
+  bool seen() const { return seen_; }
+
+ private:
+  std::atomic<bool> enough_{false}, seen_{false};
+  std::thread thread_;
 };
 
 // The signal that `body` raises in this process, 0 for none. Only synchronous ones.

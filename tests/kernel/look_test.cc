@@ -5,7 +5,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <sstream>
@@ -36,30 +35,12 @@ class Neighbours {
   size_t bytes_;
 };
 
-// A thread that takes a range away, over and over, until the end.
-class Changes {
- public:
-  Changes(uint8_t* data, size_t bytes)
-      : thread_([this, data, bytes] {
-          while (!stop_) {
-            data[0] = 1;
-            EXPECT_EQ(madvise(data, bytes, MADV_DONTNEED), 0);
-            ++count_;
-          }
-        }) {}
-  ~Changes() {
-    stop_ = true;
-    thread_.join();
-  }
-  Changes(const Changes&) = delete;
-  Changes& operator=(const Changes&) = delete;
-  uint64_t count() const { return count_; }
-
- private:
-  std::atomic<bool> stop_{false};
-  std::atomic<uint64_t> count_{0};
-  std::thread thread_;
-};
+// Takes a range away.
+uint64_t drop(uint8_t* data) {
+  data[0] = 1;
+  EXPECT_EQ(madvise(data, kHuge, MADV_DONTNEED), 0);
+  return 1;
+}
 
 // Both page sizes: true is huge pages.
 class Look : public DeviceTest, public ::testing::WithParamInterface<bool> {
@@ -95,8 +76,8 @@ TEST_P(Look, WhoAsksWherePagesAreIsNotDisturbedByNeighbours) {
   memset(memory.part(0), 1, memory.bytes());
   gpu_.to_vram(memory.part(0), memory.bytes());
   const uint64_t before = gpu_.stat(GODWIT_STAT_RETRIES);
-  const Changes changes(memory.part(1), kHuge);
-  for (uint64_t look = 0; look < kLooks || changes.count() < kLooks; ++look) {
+  const Meanwhile dropping(kLooks, [&memory] { return drop(memory.part(1)); });
+  for (uint64_t look = 0; look < kLooks || !dropping.seen(); ++look) {
     ASSERT_EQ(gpu_.in_vram(memory.part(0), kHuge), kHuge / kPage);
   }
   EXPECT_LE(gpu_.stat(GODWIT_STAT_RETRIES) - before, kLooks / 50);
@@ -106,8 +87,8 @@ TEST_P(Look, FaultsOfTheDeviceAreNotDisturbedByNeighbours) {
   constexpr uint64_t kRounds = 20;
   const Neighbours memory(4, kind());
   const uint64_t before = gpu_.stat(GODWIT_STAT_RETRIES);
-  const Changes changes(memory.part(1), kHuge);
-  for (uint64_t round = 1; round <= kRounds; ++round) {
+  const Meanwhile dropping(kRounds, [&memory] { return drop(memory.part(1)); });
+  for (uint64_t round = 1; round <= kRounds || !dropping.seen(); ++round) {
     memset(memory.part(0), 1, kHuge);
     const Done done = execute(gpu_, {op::fill(memory.part(0), kHuge, round)});
     EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;

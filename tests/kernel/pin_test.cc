@@ -38,15 +38,12 @@ uint64_t max_memlock() {
 
 using Pin = DeviceTest;
 
-// As in migrate_test: 16 pages are in a list of the processor that freed them.
 TEST_F(Pin, PagesInAListOfAnotherProcessorCanBePinned) {
   if (sysconf(_SC_NPROCESSORS_ONLN) < 2) GTEST_SKIP() << "needs two processors";
-  Processor processor;
-  Memory memory(kHuge);
+  const Processor processor;
+  const Memory memory(kHuge);
   fill(memory.data(), memory.size(), 1);
-  processor.run_on(0);
-  ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_FREE), 0);
-  processor.run_on(1);
+  processor.free_elsewhere(memory);
   uint32_t handle = 0;
   ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);

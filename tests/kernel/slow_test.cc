@@ -6,9 +6,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cerrno>
-#include <functional>
 #include <string>
 #include <thread>
 
@@ -74,31 +72,6 @@ INSTANTIATE_TEST_SUITE_P(Pages, Slow,
                                            Way{"Huge", Memory::kHugePages, "10000", "0"},
                                            Way{"HugeAtTheSwitch", Memory::kHugePages, "0", "5000"}),
                          [](const auto& each) { return std::string(each.param.name); });
-
-// Does `body` again and again in another thread, until `times` of what it answers have come
-// together and `enough` is set.
-class Meanwhile {
- public:
-  Meanwhile(uint64_t times, std::function<uint64_t()> body)
-      : thread_([this, times, body = std::move(body)] {
-          uint64_t done = 0;
-          while (done < times || !enough_) {
-            done += body();
-            if (done >= times) seen_ = true;
-          }
-        }) {}
-  ~Meanwhile() {
-    enough_ = true;
-    thread_.join();
-  }
-  Meanwhile(const Meanwhile&) = delete;
-  Meanwhile& operator=(const Meanwhile&) = delete;
-  bool seen() const { return seen_; }
-
- private:
-  std::atomic<bool> enough_{false}, seen_{false};
-  std::thread thread_;
-};
 
 // The fork copies the entries of pages that are under way, and the exit zaps them.
 TEST_P(Slow, ChildrenThatExitWhileItIsEvictedLeaveTheParentItsBytes) {
