@@ -58,6 +58,7 @@ void godwit_batch_reset(struct godwit_batch *batch)
 	memset(batch->dst, 0, batch->size * sizeof(*batch->dst));
 	memset(batch->reached, 0, batch->size);
 	memset(batch->seen, 0, batch->size);
+	batch->divide = false;
 	godwit_batch_begin(batch);
 }
 

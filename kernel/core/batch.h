@@ -3,6 +3,7 @@
 #define _GODWIT_BATCH_H_
 
 #include <linux/ktime.h>
+#include <linux/migrate.h>
 #include <linux/string.h>
 #include <linux/types.h>
 
@@ -65,6 +66,8 @@ struct godwit_batch {
 	struct godwit_transfer transfers[GODWIT_BATCH_TRANSFERS];
 	/** @shield: of the huge folio that it has isolated to bring home. */
 	struct godwit_shield shield;
+	/** @divide: a huge page was left where it is, to be split first: godwit_batch_divides(). */
+	bool divide;
 	/** @time_setup: ns spent to look up, lock and unmap. */
 	u64 time_setup;
 	/** @time_alloc: ns spent to find room. */
@@ -91,6 +94,19 @@ static inline void godwit_batch_reach(struct godwit_batch *batch, unsigned int i
 		batch->reached[i] = reached;
 	else
 		memset(&batch->reached[i], reached, pages);
+}
+
+/*
+ * May the kernel split the huge page of element @i, which is isolated, because its pages get small
+ * ones to go to? It splits the folio, and the entry in the address space of this migration only.
+ * Whoever else has one, a child or a parent, is left with an entry for a whole folio that there is
+ * not any more, and the kernel then counts that mapping into the page after the first: a panic. A
+ * page that can be written has no other entry. Any other has to be split before it is isolated
+ * (&godwit_batch.divide): for all who have it.
+ */
+static inline bool godwit_batch_divides(const struct godwit_batch *batch, unsigned int i)
+{
+	return batch->src[i] & MIGRATE_PFN_WRITE;
 }
 
 /* Adds the time since *@since to *@to, and sets *@since to now. */

@@ -212,7 +212,7 @@ void godwit_home_wait(struct godwit_batch *batch, const struct godwit_home *home
 			continue;
 		if (zapped)
 			home_forget(batch, n);
-		else
+		else if (batch->pieces[n].pages > 1 || home->cause != GODWIT_CAUSE_CPU_FAULT)
 			counted = true;
 	}
 	if (counted)

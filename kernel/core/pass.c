@@ -259,6 +259,7 @@ static int pass_look(struct godwit_pass *pass, unsigned long start, unsigned lon
 
 		span->start = pos;
 		span->end = godwit_span_end(pos, end, GODWIT_LEAF_SIZE);
+		span->divide = false;
 		godwit_batch_reset(span->batch);
 		bitmap_zero(span->holes, GODWIT_BATCH_PAGES);
 		bitmap_zero(span->moved, GODWIT_BATCH_PAGES);
@@ -349,12 +350,17 @@ static void pass_pause(struct godwit_move *move)
 	}
 }
 
-/* As long as there is patience, and something that could move. */
+/*
+ * At once where a huge page is to be split first; then as long as there is patience, and something
+ * that could move.
+ */
 static int pass_insist(struct godwit_pass *pass, struct godwit_span *span)
 {
 	struct godwit_move *move = pass->move;
 	int ret = 0;
 
+	if (span->batch->divide && !task_sigpending(current))
+		ret = pass_again(pass, span);
 	while (!ret && move->patience && godwit_span_busy(span) && !task_sigpending(current)) {
 		u64 since = ktime_get_ns();
 

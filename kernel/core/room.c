@@ -142,6 +142,24 @@ void godwit_rooms(struct godwit_batch *batch, unsigned int i, unsigned int count
 	}
 }
 
+/*
+ * There is no huge page for the one at @i: how many of its pages need a small one each? Where the
+ * first gets one, the kernel splits the folio.
+ *
+ * But not if there are more references to it than to an isolated one, as in a fault, and while it
+ * has its shield: then it splits the entry, puts all back, and the access is repeated, of a page
+ * that has an entry of its own and that can come home by itself.
+ */
+static unsigned int room_few(const struct godwit_batch *batch, unsigned int i, unsigned int pages,
+			     const struct godwit_home *home)
+{
+	if (!home->vma)
+		return 0;
+	if (room_for_fault(home))
+		return 1;
+	return godwit_batch_divides(batch, i) ? pages : 0;
+}
+
 /**
  * godwit_room_huge() - find RAM for a huge page, or for its pages.
  * @batch: the batch; pieces are added to it.
@@ -155,7 +173,7 @@ void godwit_room_huge(struct godwit_batch *batch, unsigned int i, struct godwit_
 		      unsigned long frame, unsigned int pages, struct godwit_home *home)
 {
 	struct folio *folio;
-	unsigned int j;
+	unsigned int few, j;
 
 	folio = room_alloc(home, ilog2(pages), home->addr + (unsigned long)i * PAGE_SIZE);
 	if (folio) {
@@ -164,19 +182,14 @@ void godwit_room_huge(struct godwit_batch *batch, unsigned int i, struct godwit_
 		godwit_batch_add(batch, i, folio_page(folio, 0), gdev, frame, pages);
 		return;
 	}
-	/*
-	 * The kernel splits the folio if its first page gets a small one to go to. Pages that
-	 * get none stay, as pages of VRAM.
-	 */
-	if (!home->vma) {
-		godwit_vram_event(&gdev->vram, frame, pages, GODWIT_FRAME_STAY);
-		return;
-	}
-	for (j = 0; j < pages; j++) {
-		if (!room_find(batch, i + j, gdev, frame + j, home) && !j) {
-			godwit_vram_event(&gdev->vram, frame + 1, pages - 1, GODWIT_FRAME_STAY);
-			return;
-		}
-	}
-	godwit_stat_add(gdev, NULL, GODWIT_STAT_HUGE_SPLIT, 1);
+	few = room_few(batch, i, pages, home);
+	batch->divide |= home->vma && !few;
+	/* Pages that get none stay, as pages of VRAM; without the first one all do. */
+	for (j = 0; j < few; j++)
+		if (!room_find(batch, i + j, gdev, frame + j, home) && !j)
+			few = 1;
+	if (few < pages)
+		godwit_vram_event(&gdev->vram, frame + few, pages - few, GODWIT_FRAME_STAY);
+	if (home->vma)
+		godwit_stat_add(gdev, NULL, GODWIT_STAT_HUGE_SPLIT, 1);
 }

@@ -50,6 +50,18 @@ static void run_take_small(struct godwit_span *span, unsigned int i, unsigned in
 	}
 }
 
+/* There is no block for the huge page at @i: may its pages have frames here and there? */
+static bool run_scatter(struct godwit_span *span, unsigned int i)
+{
+	struct godwit_mirror *mirror = span->mirror;
+
+	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_HUGE_SPLIT, 1);
+	if (godwit_batch_divides(span->batch, i))
+		return true;
+	span->batch->divide = true;
+	return false;
+}
+
 /* A block for element @i, a huge page or a huge hole; or frames for its pages. */
 static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int pages)
 {
@@ -58,11 +70,13 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 	struct godwit_batch *batch = span->batch;
 	unsigned int count = pages, done = 0, j;
 	unsigned long frame;
+	bool scattered = false;
 
 	if (span->reserved < pages) {
 		/* The kernel cannot split a huge hole unless all its pages are given. */
-		if (!page)
+		if (!page || !span->reserved || !run_scatter(span, i))
 			return;
+		scattered = true;
 		count = span->reserved;
 	}
 	while (done < pages && count) {
@@ -70,6 +84,14 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 		if (frame == GODWIT_NO_FRAME)
 			return;
 		span->reserved -= count;
+		/* A whole block may not be left although there are frames enough. */
+		if (page && count < pages && !scattered) {
+			scattered = run_scatter(span, i);
+			if (!scattered) {
+				godwit_vram_release(gdev, frame, count);
+				return;
+			}
+		}
 		memset(&batch->reached[i + done], GODWIT_REACHED_ROOM, count);
 		if (count == pages) {
 			vpage = godwit_pagemap_page(gdev, frame, count);
@@ -77,9 +99,6 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 			godwit_batch_add(batch, i, page, gdev, frame, count);
 			return;
 		}
-		/* A whole block may not be left although there are frames enough. */
-		if (!done)
-			godwit_stat_add(gdev, span->mirror->client, GODWIT_STAT_HUGE_SPLIT, 1);
 		for (j = 0; j < count; j++, done++) {
 			vpage = godwit_pagemap_page(gdev, frame + j, 1);
 			batch->dst[i + done] = migrate_pfn(page_to_pfn(vpage));
@@ -273,7 +292,8 @@ bool godwit_run_start(struct godwit_run *run, struct godwit_span *span,
 					 MIGRATE_VMA_SELECT_DEVICE_PRIVATE |
 					 MIGRATE_VMA_SELECT_DEVICE_COHERENT,
 	};
-	if (!(move->flags & GODWIT_MIGRATE_SMALL) && godwit_device_huge(span->mirror->gdev))
+	if (!(move->flags & GODWIT_MIGRATE_SMALL) && !span->divide &&
+	    godwit_device_huge(span->mirror->gdev))
 		run->args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 
 	if (migrate_vma_setup(&run->args))

@@ -248,6 +248,7 @@ void godwit_span_again(struct godwit_span *span)
 	for (i = 0; i < count; i++)
 		if (span->batch->reached[i] == GODWIT_REACHED_MOVED)
 			__set_bit(i, span->moved);
+	span->divide |= span->batch->divide;
 	godwit_batch_reset(span->batch);
 	bitmap_zero(span->holes, GODWIT_BATCH_PAGES);
 }

@@ -39,6 +39,8 @@ struct godwit_span {
 	bool peers;
 	/** @split: there are pages of huge folios that are mapped one by one. */
 	bool split;
+	/** @divide: huge pages are to be split before they move. */
+	bool divide;
 	/** @direct: some of them can come without a stop in RAM. */
 	bool direct;
 	/** @want: frames that are needed. */

@@ -82,27 +82,6 @@ TEST_F(Huge, FramesOfAFreedFolioAreUsedAgainAsSmallPages) {
   }
 }
 
-TEST_F(Huge, WithoutAFreeBlockTheFolioIsSplit) {
-  const size_t vram = gpu_.info().vram_total;
-  const size_t blocks = vram / kHuge;
-  // One page stays in every block but none is full: no block is free for a folio.
-  Memory small(vram);
-  fill(small.data(), small.size(), 5);
-  ASSERT_EQ(gpu_.to_vram(small.data(), small.size()).moved, vram / kPage);
-  for (size_t block = 0; block < blocks; ++block) {
-    gpu_.to_ram(small.data() + block * kHuge + kPage, kHuge / 2);
-  }
-  Memory large(kHuge, Memory::kHugePages);
-  fill(large.data(), large.size(), 6);
-  const auto answer =
-      gpu_.migrate(large.data(), large.size(), GODWIT_PLACE_VRAM, GODWIT_MIGRATE_NO_EVICT);
-  EXPECT_EQ(answer.moved, kHuge / kPage);
-  EXPECT_EQ(answer.moved_huge, 0u);
-  EXPECT_GE(gpu_.stat(GODWIT_STAT_HUGE_SPLIT), 1u);
-  EXPECT_BYTES(large.data(), large.size(), 6u);
-  EXPECT_BYTES(small.data(), small.size(), 5u);
-}
-
 TEST_F(Huge, EvictionUnderPressureKeepsEveryByte) {
   const size_t vram = gpu_.info().vram_total;
   Memory memory(3 * vram, Memory::kHugePages);

@@ -6,8 +6,11 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
+#include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -113,14 +116,46 @@ class Owner {
   std::mt19937_64 random_;
 };
 
-// Both page sizes: true is huge pages.
-class Threads : public ::testing::TestWithParam<bool> {};
+enum class Pages { kSmall, kHuge, kCollapsed };
+
+// As long as it lives the kernel makes small pages into huge ones all the time.
+class Khugepaged {
+ public:
+  Khugepaged() {
+    for (Setting& setting : settings_) {
+      setting.before = read_file(kFolder + setting.name);
+      EXPECT_EQ(write_file(kFolder + setting.name, setting.value), 0);
+    }
+  }
+  ~Khugepaged() {
+    for (const Setting& setting : settings_) EXPECT_EQ(write_file(kFolder + setting.name, setting.before), 0);
+  }
+  Khugepaged(const Khugepaged&) = delete;
+  Khugepaged& operator=(const Khugepaged&) = delete;
+
+  static unsigned long collapsed() { return std::stoul(read_file(kFolder + "pages_collapsed")); }
+
+ private:
+  struct Setting {
+    const char* name;
+    const char* value;
+    std::string before;
+  };
+  static inline const std::string kFolder = "/sys/kernel/mm/transparent_hugepage/khugepaged/";
+  std::array<Setting, 3> settings_ = {
+      {{"scan_sleep_millisecs", "10", ""}, {"alloc_sleep_millisecs", "0", ""}, {"pages_to_scan", "4096", ""}}};
+};
+
+class Threads : public ::testing::TestWithParam<Pages> {};
 
 TEST_P(Threads, EachDoesEverythingToItsOwnAndNoByteIsLost) {
   constexpr size_t kThreads = 8;
   SoftDevice device("private:10M");
   const Device gpu(device.index());
-  const Memory memory(kThreads * kHuge, GetParam() ? Memory::kHugePages : Memory::kAnonymous);
+  const Memory memory(kThreads * kHuge, GetParam() == Pages::kSmall ? Memory::kAnonymous : Memory::kHugePages);
+  std::optional<Khugepaged> khugepaged;
+  if (GetParam() == Pages::kCollapsed) khugepaged.emplace();
+  const unsigned long collapsed = Khugepaged::collapsed();
   std::vector<std::thread> threads;
   for (size_t thread = 0; thread < kThreads; ++thread) {
     threads.emplace_back([&gpu, &memory, thread] {
@@ -129,10 +164,15 @@ TEST_P(Threads, EachDoesEverythingToItsOwnAndNoByteIsLost) {
   }
   for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(gpu.stat(GODWIT_STAT_TIMEOUTS), 0u);
+  if (khugepaged) {
+    EXPECT_GT(Khugepaged::collapsed(), collapsed);
+  }
 }
 
-INSTANTIATE_TEST_SUITE_P(PageSize, Threads, ::testing::Bool(),
-                         [](const auto& suite) { return suite.param ? "Huge" : "Small"; });
+INSTANTIATE_TEST_SUITE_P(PageSize, Threads, ::testing::Values(Pages::kSmall, Pages::kHuge, Pages::kCollapsed),
+                         [](const auto& suite) {
+                           return suite.param == Pages::kSmall ? "Small" : suite.param == Pages::kHuge ? "Huge" : "Collapsed";
+                         });
 
 }  // namespace
 }  // namespace godwit::guest

@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// Huge pages that have to move one page at a time, because nowhere there is a huge one to go to: alone, and shared with a child.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <functional>
+#include <list>
+
+#include "tests/kernel/jobs.h"
+
+namespace godwit::guest {
+namespace {
+
+// As long as it lives there is RAM, but no 2 MiB of it in one piece.
+class NoHugeRam {
+ public:
+  NoHugeRam() : ready_(read_file(kReady)), reserved_(read_file(kReserved)) {
+    EXPECT_EQ(write_file(kReady, "0"), 0);
+    EXPECT_EQ(write_file(kReserved, "1000000"), 0);
+    // What the kernel keeps for others of its zones than those that hugetlb may have.
+    do {
+      left_.emplace_back(kHuge, Memory::kHugePages);
+      left_.back().data()[0] = 1;
+    } while (huge_kib(left_.back().data()) != 0);
+  }
+  ~NoHugeRam() {
+    EXPECT_EQ(write_file(kReserved, reserved_), 0);
+    EXPECT_EQ(write_file(kReady, ready_), 0);
+  }
+  NoHugeRam(const NoHugeRam&) = delete;
+  NoHugeRam& operator=(const NoHugeRam&) = delete;
+
+ private:
+  static constexpr char kReady[] = "/sys/module/godwit/parameters/ready";
+  static constexpr char kReserved[] = "/proc/sys/vm/nr_hugepages";
+  std::string ready_, reserved_;
+  std::list<Memory> left_;
+};
+
+// As long as it lives there is VRAM, but no block of which all frames are free.
+class NoFreeBlock {
+ public:
+  explicit NoFreeBlock(const Device& gpu) : small_(gpu.info().vram_total) {
+    fill(small_.data(), small_.size(), kSeed);
+    EXPECT_EQ(gpu.to_vram(small_.data(), small_.size()).moved, small_.size() / kPage);
+    for (size_t at = 0; at < small_.size(); at += kHuge) gpu.to_ram(small_.data() + at + kPage, kHuge / 2);
+  }
+  ~NoFreeBlock() { EXPECT_BYTES(small_.data(), small_.size(), kSeed); }
+  NoFreeBlock(const NoFreeBlock&) = delete;
+  NoFreeBlock& operator=(const NoFreeBlock&) = delete;
+
+ private:
+  static constexpr uint64_t kSeed = 5;
+  Memory small_;
+};
+
+// A huge page; true is one that a child has as well, which compares what it has when `what` is done.
+class Split : public DeviceTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  static constexpr uint64_t kSeed = 6;
+
+  void SetUp() override {
+    DeviceTest::SetUp();
+    if (gpu_.info().huge_page_size == 0) GTEST_SKIP() << "the device has one page size";
+    fill(memory_.data(), memory_.size(), kSeed);
+    ASSERT_EQ(huge_kib(memory_.data()), kHuge / 1024);
+  }
+
+  void go_to_vram() {
+    ASSERT_EQ(gpu_.to_vram(memory_.data(), memory_.size()).moved_huge, kHuge / kPage);
+  }
+
+  void with_child(const std::function<void()>& what) {
+    if (GetParam()) {
+      std::array<int, 2> done = {};
+      ASSERT_EQ(pipe(done.data()), 0);
+      const pid_t child = fork();
+      if (child == 0) {
+        char byte = 0;
+        close(done[1]);
+        _exit(read(done[0], &byte, 1) == 0 && differs(memory_.data(), memory_.size(), kSeed) == -1 ? 0 : 1);
+      }
+      ASSERT_GT(child, 0);
+      what();
+      close(done[0]);
+      close(done[1]);
+      int status = -1;
+      EXPECT_EQ(waitpid(child, &status, 0), child);
+      EXPECT_TRUE(exited_well(status)) << "the child had other bytes";
+    } else {
+      what();
+    }
+    EXPECT_BYTES(memory_.data(), memory_.size(), kSeed);
+  }
+
+  const Memory memory_{kHuge, Memory::kHugePages};
+};
+
+TEST_P(Split, ToVramWithoutAFreeBlock) {
+  const NoFreeBlock none(gpu_);
+  with_child([this] {
+    const auto answer = gpu_.to_vram(memory_.data(), memory_.size(), GODWIT_MIGRATE_NO_EVICT);
+    EXPECT_EQ(answer.moved, kHuge / kPage);
+    EXPECT_EQ(answer.moved_huge, 0u);
+  });
+  EXPECT_GE(gpu_.stat(GODWIT_STAT_HUGE_SPLIT), 1u);
+}
+
+TEST_P(Split, ToVramForAJobWithoutAFreeBlock) {
+  const NoFreeBlock none(gpu_);
+  with_child([this] {
+    const Done done = execute(gpu_, {op::checksum(memory_.data(), memory_.size())});
+    ASSERT_TRUE(done.ok()) << done.error << ", status " << done.status;
+    EXPECT_EQ(done.results[0].value, fnv(memory_.data(), memory_.size()));
+  });
+}
+
+TEST_P(Split, HomeWithoutHugeRam) {
+  go_to_vram();
+  const NoHugeRam none;
+  with_child([this] {
+    const auto answer = gpu_.to_ram(memory_.data(), memory_.size());
+    EXPECT_EQ(answer.moved, kHuge / kPage);
+    EXPECT_EQ(answer.moved_huge, 0u);
+  });
+  EXPECT_GE(gpu_.stat(GODWIT_STAT_HUGE_SPLIT, true), 1u);
+}
+
+TEST_P(Split, HomeForATouchWithoutHugeRam) {
+  go_to_vram();
+  const NoHugeRam none;
+  with_child([this] {
+    EXPECT_EQ(signal_of([this] { static_cast<void>(*const_cast<volatile uint8_t*>(memory_.page(7))); }), 0);
+    EXPECT_LT(gpu_.in_vram(memory_.data(), memory_.size()), kHuge / kPage);
+  });
+}
+
+INSTANTIATE_TEST_SUITE_P(Page, Split, ::testing::Bool(),
+                         [](const auto& suite) { return suite.param ? "Shared" : "Alone"; });
+
+}  // namespace
+}  // namespace godwit::guest
