@@ -19,8 +19,10 @@
  * and has taken the users of the mm.
  */
 #include <linux/hmm.h>
+#include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/userfaultfd_k.h>
 
 #include "chunk.h"
 #include "client.h"
@@ -114,8 +116,29 @@ static int look_touch(const struct godwit_look *look)
 	return ret;
 }
 
-/* What is secret is an error. */
-static void look_hide(const struct godwit_look *look)
+/*
+ * May these be used as the kernel says? What is secret is an error. And what is in private VRAM
+ * cannot be written where userfaultfd write-protects: PAGEMAP_SCAN leaves its entries writable, so
+ * whoever looks for what was written would not hear of it. It comes home first, as for a CPU.
+ */
+static void look_restrict(struct vm_area_struct *vma, unsigned long *pfns,
+			  unsigned long count)
+{
+	bool secret = godwit_vma_is_secret(vma);
+	unsigned long i;
+
+	if (!secret && !userfaultfd_wp(vma))
+		return;
+	for (i = 0; i < count; i++) {
+		if (secret)
+			pfns[i] = HMM_PFN_ERROR;
+		else if ((pfns[i] & HMM_PFN_VALID) &&
+			 is_device_private_page(hmm_pfn_to_page(pfns[i])))
+			pfns[i] &= ~HMM_PFN_WRITE;
+	}
+}
+
+static void look_restrict_all(const struct godwit_look *look)
 {
 	struct mm_struct *mm = look->chunk->mirror->mm;
 	unsigned long pos = look->start, next;
@@ -125,11 +148,10 @@ static void look_hide(const struct godwit_look *look)
 		vma = find_vma(mm, pos);
 		if (!vma || vma->vm_start >= look->end)
 			break;
+		pos = max(pos, vma->vm_start);
 		next = min(vma->vm_end, look->end);
-		if (!godwit_vma_is_secret(vma))
-			continue;
-		for (pos = max(pos, vma->vm_start); pos < next; pos += PAGE_SIZE)
-			look->pfns[(pos - look->start) >> PAGE_SHIFT] = HMM_PFN_ERROR;
+		look_restrict(vma, &look->pfns[(pos - look->start) >> PAGE_SHIFT],
+			      (next - pos) >> PAGE_SHIFT);
 	}
 }
 
@@ -144,7 +166,7 @@ static int look_at(struct godwit_look *look)
 
 	look_begin(look);
 	ret = look_pages(look, look->start, look->end, 0);
-	look_hide(look);
+	look_restrict_all(look);
 	mmap_read_unlock(chunk->mirror->mm);
 
 	mutex_lock(&chunk->lock);

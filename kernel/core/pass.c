@@ -15,7 +15,8 @@
  * anonymous as well, so there the anonymous runs move. File pages and shared memory are never
  * isolated: the kernel would unmap them, let us copy them, and then refuse. Nor is what KSM may
  * merge: its thread reads merged pages wherever they are, and those that it is about to merge have
- * no reverse map for a moment, so that isolating one would leave its migration entry behind.
+ * no reverse map for a moment, so that isolating one would leave its migration entry behind. Nor
+ * what userfaultfd write-protects: in VRAM the kernel would not tell it what was written (look.c).
  *
  * Locking: mmap_lock for reading, in step 3; where somebody waits for it, it is dropped between
  * two spans. No lock of ours is held across a step. Pages of GODWIT_PASS_RUNS runs are locked
@@ -26,6 +27,7 @@
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/userfaultfd_k.h>
 #include <linux/workqueue.h>
 
 #include "../state/outcome.h"
@@ -102,8 +104,8 @@ static void pass_run(struct godwit_pass *pass, struct godwit_span *span,
 		queue_work(system_dfl_wq, &run->work);
 }
 
-/* KSM may merge it: what is in RAM stays there. */
-static void pass_mergeable(struct godwit_span *span, unsigned long start, unsigned long end)
+/* KSM or userfaultfd looks after it: what is in RAM stays there. */
+static void pass_watched(struct godwit_span *span, unsigned long start, unsigned long end)
 {
 	unsigned long pos;
 
@@ -152,8 +154,8 @@ static void pass_in_vma(struct godwit_pass *pass, struct godwit_span *span,
 	else if (is_vm_hugetlb_page(vma) || (vma->vm_flags & VM_SPECIAL) || vma_is_dax(vma) ||
 		 godwit_vma_is_secret(vma))
 		godwit_span_mark(span, start, end, GODWIT_SEEN_ERROR);
-	else if (span->move->to_vram && (vma->vm_flags & VM_MERGEABLE))
-		pass_mergeable(span, start, end);
+	else if (span->move->to_vram && ((vma->vm_flags & VM_MERGEABLE) || userfaultfd_wp(vma)))
+		pass_watched(span, start, end);
 	else if (vma_is_anonymous(vma))
 		pass_run(pass, span, vma, start, end);
 	else if (vma->vm_flags & VM_SHARED)

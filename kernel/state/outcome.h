@@ -23,7 +23,7 @@ enum godwit_seen {
 	GODWIT_SEEN_NOTHING,
 	/** @GODWIT_SEEN_ANON: Anonymous memory in RAM. */
 	GODWIT_SEEN_ANON,
-	/** @GODWIT_SEEN_FILE: A page of a file or of shared memory, or that KSM may merge. */
+	/** @GODWIT_SEEN_FILE: A page of a file or shared, or that KSM or userfaultfd watches. */
 	GODWIT_SEEN_FILE,
 	/** @GODWIT_SEEN_ZERO: The shared zero page. */
 	GODWIT_SEEN_ZERO,

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+// Whoever tracks what is written to memory (userfaultfd's write protection, soft-dirty) hears of what a device writes.
+#include <fcntl.h>
+#include <linux/userfaultfd.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <array>
+#include <cerrno>
+#include <cstring>
+#include <set>
+
+#include "tests/kernel/jobs.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr size_t kPages = 64;
+
+using PageSet = std::set<size_t>;
+
+// Younger than the headers of Debian 12 (include/uapi/linux/userfaultfd.h and fs.h of Linux 6.7).
+constexpr uint64_t kFeatureWpUnpopulated = 1U << 13, kFeatureWpAsync = 1U << 15;
+struct PageRegion {
+  uint64_t start, end, categories;
+};
+struct ScanArgs {
+  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted, category_mask, category_anyof_mask,
+      return_mask;
+};
+constexpr unsigned long kIoctlScan = _IOWR('f', 16, ScanArgs);
+constexpr uint64_t kPageIsWritten = 2, kScanProtects = 1, kScanChecks = 2;
+
+// Write protection of a range, which counts what is written (async), or stops who writes.
+class Protection {
+ public:
+  Protection(const Memory& memory, bool async) : fd_(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))) {
+    uffdio_api api = {};
+    api.api = UFFD_API;
+    api.features = async ? kFeatureWpAsync | kFeatureWpUnpopulated : 0;
+    uffdio_register args = {};
+    args.range = {address(memory.data()), memory.size()};
+    args.mode = UFFDIO_REGISTER_MODE_WP;
+    ok_ = fd_ >= 0 && ioctl(fd_, UFFDIO_API, &api) == 0 && ioctl(fd_, UFFDIO_REGISTER, &args) == 0;
+  }
+  ~Protection() {
+    if (fd_ >= 0) close(fd_);
+  }
+  Protection(const Protection&) = delete;
+  Protection& operator=(const Protection&) = delete;
+
+  bool ok() const { return ok_; }
+  void set(const uint8_t* page, bool protect) const {
+    uffdio_writeprotect args = {};
+    args.range = {address(page), kPage};
+    args.mode = protect ? UFFDIO_WRITEPROTECT_MODE_WP : 0;
+    EXPECT_EQ(ioctl(fd_, UFFDIO_WRITEPROTECT, &args), 0) << strerror(errno);
+  }
+
+ private:
+  int fd_;
+  bool ok_ = false;
+};
+
+class Track : public DeviceTest {
+ protected:
+  Track() : pagemap_(open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC)) {}
+  ~Track() override { close(pagemap_); }
+  void TearDown() override {
+    gpu_.evict(GODWIT_EVICT_CLIENT);
+    DeviceTest::TearDown();
+  }
+
+  // The pages that were written since they were protected; and protects them again.
+  PageSet written(const Memory& memory, bool protect) const {
+    std::array<PageRegion, kPages> regions = {};
+    ScanArgs args = {};
+    args.size = sizeof(args);
+    args.flags = kScanChecks | (protect ? kScanProtects : 0);
+    args.start = address(memory.data());
+    args.end = args.start + memory.size();
+    args.vec = address(regions.data());
+    args.vec_len = regions.size();
+    args.category_mask = args.return_mask = kPageIsWritten;
+    const int count = ioctl(pagemap_, kIoctlScan, &args);
+    EXPECT_GE(count, 0) << strerror(errno);
+    PageSet pages;
+    for (int i = 0; i < count; ++i) {
+      const PageRegion& region = regions.at(static_cast<size_t>(i));
+      for (uint64_t at = region.start; at < region.end; at += kPage) pages.insert((at - args.start) / kPage);
+    }
+    return pages;
+  }
+
+  PageSet soft_dirty(const Memory& memory) const {
+    std::array<uint64_t, kPages> entries = {};
+    EXPECT_EQ(pread(pagemap_, entries.data(), sizeof(entries), static_cast<off_t>(address(memory.data()) / kPage * 8)),
+              static_cast<ssize_t>(sizeof(entries)));
+    PageSet pages;
+    for (size_t i = 0; i < kPages; ++i) {
+      if (entries.at(i) >> 55 & 1) pages.insert(i);
+    }
+    return pages;
+  }
+
+  void device_writes(const Memory& memory, uint32_t flags = 0) const {
+    EXPECT_TRUE(execute(gpu_, {op::fill(memory.page(3), kPage, 1, flags), op::add(memory.page(20), kPage, 1, flags)}).ok());
+  }
+
+  const Memory memory_{kPages * kPage};
+
+ private:
+  int pagemap_;
+};
+
+// Both ways in which a job uses memory: moved, and in place.
+class Scan : public Track, public ::testing::WithParamInterface<uint32_t> {};
+
+TEST_P(Scan, TellsWhatTheDeviceWritesInRam) {
+  const Protection protection(memory_, true);
+  if (!protection.ok()) GTEST_SKIP() << "no asynchronous write protection: " << strerror(errno);
+  fill(memory_.data(), memory_.size(), 1);
+  EXPECT_EQ(written(memory_, true).size(), kPages);
+  EXPECT_EQ(written(memory_, true), PageSet{});
+  for (int round = 0; round < 3; ++round) {
+    device_writes(memory_, GetParam());
+    EXPECT_EQ(written(memory_, true), (PageSet{3, 20}));
+  }
+  EXPECT_TRUE(execute(gpu_, {op::checksum(memory_.data(), memory_.size(), GetParam())}).ok());
+  EXPECT_EQ(written(memory_, true), PageSet{});
+}
+
+TEST_P(Scan, TellsWhatTheDeviceWritesInVram) {
+  fill(memory_.data(), memory_.size(), 1);
+  ASSERT_EQ(gpu_.to_vram(memory_.data(), memory_.size()).moved, kPages);
+  device_writes(memory_, GetParam());
+  ASSERT_EQ(gpu_.in_vram(memory_.data(), memory_.size()), kPages);
+  const Protection protection(memory_, true);
+  if (!protection.ok()) GTEST_SKIP() << "no asynchronous write protection: " << strerror(errno);
+  EXPECT_EQ(written(memory_, true).size(), kPages);
+  EXPECT_EQ(written(memory_, true), PageSet{});
+  for (int round = 0; round < 3; ++round) {
+    device_writes(memory_, GetParam());
+    const PageSet pages = written(memory_, true);
+    // Pages that came home with them count as well.
+    EXPECT_TRUE(pages.count(3) != 0 && pages.count(20) != 0) << round;
+    EXPECT_LT(pages.size(), kPages);
+  }
+  EXPECT_EQ(memory_.page(3)[0], 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(Access, Scan, ::testing::Values(0u, uint32_t{GODWIT_COMMAND_IN_PLACE}),
+                         [](const auto& suite) { return suite.param ? "InPlace" : "Moved"; });
+
+// A huge page in VRAM always counts as written, and in RAM the kernel splits it.
+TEST_F(Track, HugePagesInVramCountAsWritten) {
+  const Memory memory(kHuge, Memory::kHugePages);
+  fill(memory.data(), memory.size(), 1);
+  ASSERT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved_huge, kHuge / kPage);
+  const Protection protection(memory, true);
+  if (!protection.ok()) GTEST_SKIP() << "no asynchronous write protection: " << strerror(errno);
+  written(memory, true);
+  device_writes(memory);
+  const PageSet pages = written(memory, false);
+  EXPECT_TRUE(pages.count(3) != 0 && pages.count(20) != 0);
+}
+
+// Nobody answers its faults, so the device is told, and nothing is written.
+TEST_F(Track, WhatStopsAWriterStopsTheDevice) {
+  for (const bool in_vram : {false, true}) {
+    const Memory memory(kPages * kPage);
+    fill(memory.data(), memory.size(), 1);
+    if (in_vram) gpu_.to_vram(memory.data(), memory.size());
+    const Protection protection(memory, false);
+    if (!protection.ok()) GTEST_SKIP() << "no write protection: " << strerror(errno);
+    protection.set(memory.page(7), true);
+    for (const uint32_t flags : {0u, uint32_t{GODWIT_COMMAND_IN_PLACE}}) {
+      EXPECT_EQ(execute(gpu_, {op::fill(memory.page(7), kPage, 2, flags)}).status, -EFAULT);
+      EXPECT_TRUE(execute(gpu_, {op::fill(memory.page(8), kPage, 2, flags)}).ok());
+      EXPECT_TRUE(execute(gpu_, {op::checksum(memory.page(7), kPage, flags)}).ok());
+    }
+    EXPECT_BYTES(memory.data(), 8 * kPage, 1u);
+    protection.set(memory.page(7), false);
+    EXPECT_TRUE(execute(gpu_, {op::fill(memory.page(7), kPage, 2)}).ok());
+    EXPECT_EQ(memory.page(7)[0], 2);
+  }
+}
+
+// In VRAM it is not tracked (docs/residency.md).
+TEST_F(Track, SoftDirtyTellsWhatTheDeviceWritesInRam) {
+  fill(memory_.data(), memory_.size(), 1);
+  ASSERT_EQ(write_file("/proc/self/clear_refs", "4"), 0);
+  if (!soft_dirty(memory_).empty()) GTEST_SKIP() << "this kernel has no soft-dirty";
+  for (const uint32_t flags : {uint32_t{GODWIT_COMMAND_IN_PLACE}, 0u}) {
+    device_writes(memory_, flags);
+    EXPECT_EQ(soft_dirty(memory_), (PageSet{3, 20}));
+    gpu_.to_ram(memory_.data(), memory_.size());
+    EXPECT_EQ(soft_dirty(memory_), (PageSet{3, 20}));
+    ASSERT_EQ(write_file("/proc/self/clear_refs", "4"), 0);
+  }
+}
+
+}  // namespace
+}  // namespace godwit::guest
