@@ -48,14 +48,24 @@ MODULE_PARM_DESC(touch_patience,
 /* Touches that follow each other in less are one wait. */
 #define TOUCH_PAUSE	HZ
 
-/* Which addresses come home with the page that was touched. */
+/*
+ * Which addresses come home with the page that was touched. Without a pte the whole huge page is
+ * one entry.
+ *
+ * A huge page that is mapped page by page is split by migrate_vma_setup(). It has our lock go to
+ * the page that was touched, and goes on to think that the first page has it: that one would move
+ * without being locked, and be unlocked. So it is not asked for it, and does nothing but split;
+ * the access is repeated.
+ */
 static void touch_window(const struct vm_fault *vmf, unsigned long *start, unsigned long *end)
 {
+	struct folio *folio = page_folio(vmf->page);
 	unsigned long size = TOUCH_WINDOW;
 
-	/* Without a pte the whole huge page is one entry. */
 	if (!vmf->pte)
-		size = folio_size(page_folio(vmf->page));
+		size = folio_size(folio);
+	else if (folio_test_large(folio))
+		size = PAGE_SIZE;
 	*start = max(ALIGN_DOWN(vmf->address, size), vmf->vma->vm_start);
 	*end = min(ALIGN_DOWN(vmf->address, size) + size, vmf->vma->vm_end);
 }

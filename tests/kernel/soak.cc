@@ -4,7 +4,8 @@
 //   soak [SECONDS [SEED [PROCESSES [OPERATIONS]]]]
 //
 // Each process draws its operations from the seed, so a seed repeats what each did and in which order; how they interleave is
-// the scheduler's. Without a seed it is taken from the clock, and printed. OPERATIONS bounds each process instead of time.
+// the scheduler's. Without a seed it is taken from the clock, and printed. OPERATIONS bounds each process instead of time. With
+// an odd seed khugepaged hurries, so that there are more huge pages, and more that change meanwhile.
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -14,8 +15,10 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <optional>
 #include <random>
 
+#include "tests/kernel/khugepaged.h"
 #include "tests/kernel/soak_model.h"
 
 namespace godwit::guest {
@@ -70,6 +73,9 @@ int soak(const Plan& plan) {
   std::printf("soak: %.0f s, %d processes, seed %llu\n", plan.seconds, plan.processes,
               static_cast<unsigned long long>(plan.seed));
   fflush(nullptr);
+  std::optional<Khugepaged> khugepaged;
+  if (plan.seed & 1) khugepaged.emplace();
+  const unsigned long collapsed = Khugepaged::collapsed();
   SoftDevice first("private:24M"), second("private:12M");
   const std::vector<int> devices = {first.index(), second.index()};
   const double end = now() + plan.seconds;
@@ -111,6 +117,7 @@ int soak(const Plan& plan) {
                 static_cast<unsigned long long>(device.stat(GODWIT_STAT_CPU_FAULTS, true)),
                 static_cast<unsigned long long>(device.stat(GODWIT_STAT_RETRIES, true)));
   }
+  std::printf("%lu huge pages were collapsed\n", Khugepaged::collapsed() - collapsed);
   std::printf("%zu processes were killed\n%s soak\n", killed, bad ? "FAIL" : "PASS");
   return bad ? 1 : 0;
 }

@@ -6,15 +6,14 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cstring>
 #include <optional>
 #include <random>
-#include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/khugepaged.h"
 
 namespace godwit::guest {
 namespace {
@@ -117,34 +116,6 @@ class Owner {
 };
 
 enum class Pages { kSmall, kHuge, kCollapsed };
-
-// As long as it lives the kernel makes small pages into huge ones all the time.
-class Khugepaged {
- public:
-  Khugepaged() {
-    for (Setting& setting : settings_) {
-      setting.before = read_file(kFolder + setting.name);
-      EXPECT_EQ(write_file(kFolder + setting.name, setting.value), 0);
-    }
-  }
-  ~Khugepaged() {
-    for (const Setting& setting : settings_) EXPECT_EQ(write_file(kFolder + setting.name, setting.before), 0);
-  }
-  Khugepaged(const Khugepaged&) = delete;
-  Khugepaged& operator=(const Khugepaged&) = delete;
-
-  static unsigned long collapsed() { return std::stoul(read_file(kFolder + "pages_collapsed")); }
-
- private:
-  struct Setting {
-    const char* name;
-    const char* value;
-    std::string before;
-  };
-  static inline const std::string kFolder = "/sys/kernel/mm/transparent_hugepage/khugepaged/";
-  std::array<Setting, 3> settings_ = {
-      {{"scan_sleep_millisecs", "10", ""}, {"alloc_sleep_millisecs", "0", ""}, {"pages_to_scan", "4096", ""}}};
-};
 
 class Threads : public ::testing::TestWithParam<Pages> {};
 
