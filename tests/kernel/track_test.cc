@@ -11,6 +11,7 @@
 #include <cstring>
 #include <set>
 
+#include "runtime/src/host/user/uffd_abi.h"
 #include "tests/kernel/jobs.h"
 
 namespace godwit::guest {
@@ -20,25 +21,13 @@ constexpr size_t kPages = 64;
 
 using PageSet = std::set<size_t>;
 
-// Younger than the headers of Debian 12 (include/uapi/linux/userfaultfd.h and fs.h of Linux 6.7).
-constexpr uint64_t kFeatureWpUnpopulated = 1U << 13, kFeatureWpAsync = 1U << 15;
-struct PageRegion {
-  uint64_t start, end, categories;
-};
-struct ScanArgs {
-  uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted, category_mask, category_anyof_mask,
-      return_mask;
-};
-constexpr unsigned long kIoctlScan = _IOWR('f', 16, ScanArgs);
-constexpr uint64_t kPageIsWritten = 2, kScanProtects = 1, kScanChecks = 2;
-
 // Write protection of a range, which counts what is written (async), or stops who writes.
 class Protection {
  public:
   Protection(const Memory& memory, bool async) : fd_(static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK))) {
     uffdio_api api = {};
     api.api = UFFD_API;
-    api.features = async ? kFeatureWpAsync | kFeatureWpUnpopulated : 0;
+    api.features = async ? abi::kFeatureWpAsync | abi::kFeatureWpUnpopulated : 0;
     uffdio_register args = {};
     args.range = {address(memory.data()), memory.size()};
     args.mode = UFFDIO_REGISTER_MODE_WP;
@@ -74,20 +63,20 @@ class Track : public DeviceTest {
 
   // The pages that were written since they were protected; and protects them again.
   PageSet written(const Memory& memory, bool protect) const {
-    std::array<PageRegion, kPages> regions = {};
-    ScanArgs args = {};
+    std::array<abi::PageRegion, kPages> regions = {};
+    abi::PagemapScan args = {};
     args.size = sizeof(args);
-    args.flags = kScanChecks | (protect ? kScanProtects : 0);
+    args.flags = abi::kScanCheckWpAsync | (protect ? abi::kScanWpMatching : 0);
     args.start = address(memory.data());
     args.end = args.start + memory.size();
     args.vec = address(regions.data());
     args.vec_len = regions.size();
-    args.category_mask = args.return_mask = kPageIsWritten;
-    const int count = ioctl(pagemap_, kIoctlScan, &args);
+    args.category_mask = args.return_mask = abi::kPageWritten;
+    const int count = ioctl(pagemap_, abi::kIoctlPagemapScan, &args);
     EXPECT_GE(count, 0) << strerror(errno);
     PageSet pages;
     for (int i = 0; i < count; ++i) {
-      const PageRegion& region = regions.at(static_cast<size_t>(i));
+      const abi::PageRegion& region = regions.at(static_cast<size_t>(i));
       for (uint64_t at = region.start; at < region.end; at += kPage) pages.insert((at - args.start) / kPage);
     }
     return pages;
