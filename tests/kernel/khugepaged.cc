@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include "tests/kernel/khugepaged.h"
 
+#include <string>
+
 #include "tests/kernel/guest.h"
 
 namespace godwit::guest {
@@ -11,16 +13,7 @@ std::string path(const char* name) { return std::string("/sys/kernel/mm/transpar
 }  // namespace
 
 Khugepaged::Khugepaged()
-    : settings_{{{"scan_sleep_millisecs", "10", ""}, {"alloc_sleep_millisecs", "0", ""}, {"pages_to_scan", "4096", ""}}} {
-  for (Setting& setting : settings_) {
-    setting.before = read_file(path(setting.name));
-    EXPECT_EQ(write_file(path(setting.name), setting.value), 0) << setting.name;
-  }
-}
-
-Khugepaged::~Khugepaged() {
-  for (const Setting& setting : settings_) EXPECT_EQ(write_file(path(setting.name), setting.before), 0) << setting.name;
-}
+    : settings_{{path("scan_sleep_millisecs"), "10"}, {path("alloc_sleep_millisecs"), "0"}, {path("pages_to_scan"), "4096"}} {}
 
 unsigned long Khugepaged::collapsed() { return std::stoul(read_file(path("pages_collapsed"))); }
 

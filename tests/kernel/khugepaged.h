@@ -2,8 +2,7 @@
 // The kernel's thread that makes small pages into huge ones, in a hurry.
 #pragma once
 
-#include <array>
-#include <string>
+#include "tests/kernel/settings.h"
 
 namespace godwit::guest {
 
@@ -11,20 +10,12 @@ namespace godwit::guest {
 class Khugepaged {
  public:
   Khugepaged();
-  ~Khugepaged();
-  Khugepaged(const Khugepaged&) = delete;
-  Khugepaged& operator=(const Khugepaged&) = delete;
 
   // How many huge pages it has made since the kernel began.
   static unsigned long collapsed();
 
  private:
-  struct Setting {
-    const char* name;
-    const char* value;
-    std::string before;
-  };
-  std::array<Setting, 3> settings_;
+  Settings settings_;
 };
 
 }  // namespace godwit::guest

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT
+// Settings of the kernel that a test needs to have otherwise.
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+namespace godwit::guest {
+
+// Has files of /proc and /sys say something else for as long as it lives.
+class Settings {
+ public:
+  struct Setting {
+    std::string path;
+    std::string value;
+  };
+  Settings(std::initializer_list<Setting> settings);
+  ~Settings();
+  Settings(const Settings&) = delete;
+  Settings& operator=(const Settings&) = delete;
+
+ private:
+  std::vector<Setting> before_;
+};
+
+}  // namespace godwit::guest
