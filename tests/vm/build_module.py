@@ -2,13 +2,14 @@
 # SPDX-License-Identifier: MIT
 """Builds kernel modules in the VM's root, outside the source folder.
 
-usage: build_module.py ROOT KERNEL SOURCE TO [-- MAKE_ARGUMENT...]    (W=1 KBUILD_CHECKSRC=1: warnings and sparse)
+usage: build_module.py ROOT KERNEL SOURCE TO [-- MAKE_ARGUMENT...]    (KBUILD_CHECKSRC=1: sparse)
 
 ROOT is of make_root.sh; KERNEL is "stock", or a folder of make_kernel.sh. SOURCE has a Makefile or Kbuild for
 `make -C /lib/modules/.../build M=SOURCE`. TO gets a copy of the sources with what was built, and `load` and `unload`: shell
 commands that put the modules into the guest's kernel, after those that they depend on, and take them out again.
 """
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +19,9 @@ HERE = Path(__file__).resolve().parent
 DRIVERS = "drivers"
 # A build in the source folder itself (make -C kernel) leaves these.
 BUILT = {".o", ".ko", ".mod", ".cmd", ".order", ".symvers", ".a", ".d"}
+
+
+WARNING = re.compile(r"([^/\s:][^\s:]*):\d+(:\d+)?: warning: ")
 
 
 # A driver that uses it, left loaded by a program that died, goes first.
@@ -92,16 +96,27 @@ def tree_of(root, kernel):
     return f"/lib/modules/{(Path(root) / '.kernel').read_text().strip()}/build" if kernel == "stock" else "/kernel/build"
 
 
+def run_make(root, kernel, source, to, *arguments, modules=None):
+    """Warnings of the kernel's own headers are the kernel's."""
+    made = in_root(root, kernel, to, "make", "-C", tree_of(root, kernel), "M=/build", "-j2", "--no-print-directory", "W=1", *arguments, "modules",
+                   modules=modules, stdin=subprocess.DEVNULL, stdout=sys.stderr, stderr=subprocess.PIPE, text=True)
+    sys.stderr.write(made.stderr)
+    if made.returncode:
+        raise BuildError(f"{source} does not build for the {'stock' if kernel == 'stock' else 'debug'} kernel (above)")
+    found = [line for line in made.stderr.splitlines() if (match := WARNING.match(line)) and (to / match.group(1)).is_file()]
+    if found:
+        # The next build is to say it again.
+        for built in to.rglob("*.o"):
+            built.unlink()
+        raise BuildError(f"{source} builds with {len(found)} warnings, the first is: {found[0]}")
+
+
 def build_driver(root, kernel, source, modules):
     """Builds a driver that uses modules of build(), into a folder of its own in theirs; it is not loaded with them."""
     source, to = Path(source).resolve(), Path(modules) / DRIVERS / Path(source).name
     to.mkdir(parents=True, exist_ok=True)
     copy_sources(source, to)
-    made = in_root(root, kernel, to, "make", "-C", tree_of(root, kernel), "M=/build", "GODWIT=/godwit",
-                   "KBUILD_EXTRA_SYMBOLS=/godwit/Module.symvers", "-j2", "--no-print-directory", "W=1", "modules",
-                   modules=modules, stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    if made.returncode:
-        raise BuildError(f"{source} does not build (above)")
+    run_make(root, kernel, source, to, "GODWIT=/godwit", "KBUILD_EXTRA_SYMBOLS=/godwit/Module.symvers", modules=modules)
 
 
 def build(root, kernel, source, to, make_arguments=()):
@@ -111,10 +126,7 @@ def build(root, kernel, source, to, make_arguments=()):
         raise BuildError(f"{source} has no Makefile or Kbuild: there is no module to build")
     to.mkdir(parents=True, exist_ok=True)
     copy_sources(source, to)
-    made = in_root(root, kernel, to, "make", "-C", tree_of(root, kernel), "M=/build", "-j2", "--no-print-directory", *make_arguments, "modules",
-                   stdin=subprocess.DEVNULL, stdout=sys.stderr)
-    if made.returncode:
-        raise BuildError(f"{source} does not build for the {'stock' if kernel == 'stock' else 'debug'} kernel (above)")
+    run_make(root, kernel, source, to, *make_arguments)
     files = [line.removesuffix(".o") + ".ko" if line.endswith(".o") else line for line in (to / "modules.order").read_text().split()]
     files = {Path(file).stem.replace("-", "_"): file.removeprefix("/build/") for file in files}
     if not files:

@@ -13,6 +13,11 @@ import sys
 from pathlib import Path
 
 VM = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(VM))
+
+import build_module  # noqa: E402
+import vm  # noqa: E402
+
 MODULE = "tests/vm/selftest/module"
 PROGRAMS = ("cases", "crashes", "hangs.sh", "leaves_a_process.sh", "finds_no_process.sh", "reads_data.sh", "panics",
             "gets_stuck.sh", "passes.sh", "powers_off.sh", "never_runs.sh")
@@ -123,6 +128,23 @@ def reports_of_debug_kernel():
     compare(got, DEBUG_WANTED)
 
 
+def refuses_warnings(cache):
+    """A module that builds with a warning is none, also when it is built again."""
+    mine = Path(os.environ.get("TEST_TMPDIR", "/tmp")) / "warns"
+    (mine / "source").mkdir(parents=True)
+    (mine / "source" / "Kbuild").write_text("obj-m := warns.o\n")
+    (mine / "source" / "warns.c").write_text("#include <linux/module.h>\nstatic int unused;\nMODULE_LICENSE(\"GPL\");\n"
+                                             "MODULE_DESCRIPTION(\"Warns\");\n")
+    root, _ = vm.find_kernel(cache, "stock", make=False)
+    for time in ("", "Again"):
+        problem = "it was built"
+        try:
+            build_module.build(root, "stock", mine / "source", mine / "to")
+        except build_module.BuildError as error:
+            problem = "" if "1 warnings, the first is: warns.c:2:" in str(error) else str(error)
+        check(f"RefusesAModuleThatWarns{time}", problem)
+
+
 def processes_with(text):
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
@@ -163,5 +185,6 @@ if sys.argv[1:] == ["debug"]:
     reports_of_debug_kernel()
 elif reports():
     unloads()
+    refuses_warnings(Path(cache))
     interrupts(cache)
 sys.exit(failures != 0)
