@@ -30,6 +30,9 @@ static bool discard_allowed(struct vm_area_struct *vma)
 {
 	if (vma->vm_flags & (VM_LOCKED | VM_SPECIAL | VM_SHARED))
 		return false;
+	/* madvise allows it where the caller could write, which only a CPU can tell (pkeys). */
+	if (vma->vm_flags & VM_SEALED)
+		return false;
 	/* Its monitor would have to be told. */
 	return vma_is_anonymous(vma) && !userfaultfd_armed(vma);
 }

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
 
 #include "tests/kernel/guest.h"
 
@@ -133,6 +137,29 @@ TEST_F(Migrate, DiscardFreesVramWithoutCopying) {
   EXPECT_EQ(gpu_.stat(GODWIT_STAT_PAGES_HOME), home);
   EXPECT_EQ(gpu_.info().vram_free, gpu_.info().vram_total);
   EXPECT_TRUE(all_zero(memory.data(), memory.size()));
+}
+
+// What is sealed cannot be unmapped either, so it stays until the process ends.
+TEST_F(Migrate, DiscardLeavesSealedMemoryAlone) {
+  constexpr long kMseal = 462;
+  constexpr size_t kBytes = 16 * kPage;
+  for (const bool in_vram : {false, true}) {
+    void* memory = mmap(nullptr, kBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    ASSERT_NE(memory, MAP_FAILED);
+    fill(memory, kBytes, 8);
+    if (in_vram) gpu_.to_vram(memory, kBytes);
+    ASSERT_EQ(mprotect(memory, kBytes, PROT_READ), 0);
+    if (syscall(kMseal, memory, kBytes, 0) != 0) GTEST_SKIP() << "no mseal() in this kernel: " << strerror(errno);
+    ASSERT_EQ(madvise(memory, kBytes, MADV_DONTNEED), -1);
+    drm_godwit_discard discard = {};
+    discard.addr = reinterpret_cast<uintptr_t>(memory);
+    discard.length = kBytes;
+    EXPECT_EQ(gpu_.call(DRM_IOCTL_GODWIT_DISCARD, &discard), 0);
+    EXPECT_EQ(discard.skipped, kBytes / kPage);
+    EXPECT_EQ(discard.discarded, 0u);
+    EXPECT_BYTES(memory, kBytes, 8u);
+    gpu_.to_ram(memory, kBytes);
+  }
 }
 
 TEST_F(Migrate, EvictByRangeByClientAndOfTheDevice) {

@@ -462,9 +462,9 @@ struct drm_godwit_advise {
  * needed.
  *
  * Afterwards private anonymous pages of the range read as zeros, wherever they were; nothing is
- * copied. Other pages, and pages that are locked in memory (mlock) or pinned (PIN), are left
- * alone and counted in @skipped. A page that another process shares since a fork keeps its bytes
- * there.
+ * copied. Other pages, and pages that are locked in memory (mlock), sealed (mseal) or pinned
+ * (PIN), are left alone and counted in @skipped. A page that another process shares since a fork
+ * keeps its bytes there.
  */
 struct drm_godwit_discard {
 	/** @addr: In, page range. */
