@@ -4,10 +4,11 @@
  * kernel. Included before everything else (Kbuild). One fact a paragraph: what differs, since which
  * version, and when the paragraph can go.
  *
- * Linux 7.2 and 7.3 are served; the one difference between them is in rmap.h. What older ones will
- * need here, found while writing for 7.2: the arguments of zone_device_folio_init();
- * dev_pagemap_ops.folio_free (page_free before); MIGRATE_VMA_SELECT_COMPOUND; zap_vma_range()
- * (zap_page_range_single before); kzalloc_obj(); vmalloc_huge() with a node.
+ * Linux 7.2 and 7.3 are served; what differs between them is in rmap.h and userfaultfd.h. What
+ * older ones will need here, found while writing for 7.2: the arguments of
+ * zone_device_folio_init(); dev_pagemap_ops.folio_free (page_free before);
+ * MIGRATE_VMA_SELECT_COMPOUND; zap_vma_range() (zap_page_range_single before); kzalloc_obj();
+ * vmalloc_huge() with a node.
  */
 #ifndef _GODWIT_COMPAT_H_
 #define _GODWIT_COMPAT_H_

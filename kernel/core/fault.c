@@ -266,6 +266,8 @@ static int fault_plan(struct fault_work *work, struct godwit_move *move, unsigne
 		.start = work->look.addr,
 		.end = work->look.addr + PAGE_SIZE,
 		.pfns = &pfn,
+		/* The device has touched it. */
+		.unhide = true,
 	};
 	int ret;
 

@@ -22,8 +22,8 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/userfaultfd_k.h>
 
+#include "../compat/userfaultfd.h"
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
@@ -33,9 +33,9 @@
 #define LOOK_TRIES	10u
 
 /* Whose pages of private memory are to be told, and not to be brought home. */
-static void *look_owner(const struct godwit_look *look)
+static void *look_owner(bool strangers)
 {
-	return look->strangers ? NULL : godwit_pagemap_owner_cookie();
+	return strangers ? NULL : godwit_pagemap_owner_cookie();
 }
 
 /* Says at what we look, and waits for the changes that had begun before that. */
@@ -57,36 +57,48 @@ static bool look_end(struct godwit_look *look)
 	return !look->changed;
 }
 
-/* What is in some pages of the range; with @flags, after they have been faulted in. */
-static int look_pages(const struct godwit_look *look, unsigned long start, unsigned long end,
-		      unsigned long flags)
+static unsigned long *look_pfns(const struct godwit_look *look, unsigned long addr)
 {
+	return &look->pfns[(addr - look->start) >> PAGE_SHIFT];
+}
+
+/*
+ * What is in some pages of the range; with @flags, after they have been faulted in, and with
+ * @strangers as for a CPU.
+ */
+static int look_pages(const struct godwit_look *look, unsigned long start, unsigned long end,
+		      unsigned long flags, bool strangers)
+{
+	unsigned long *pfns = look_pfns(look, start);
 	struct hmm_range range = {
 		.notifier = &look->chunk->notifier,
 		.start = start,
 		.end = end,
-		.hmm_pfns = look->pfns,
+		.hmm_pfns = pfns,
 		.default_flags = flags,
-		.dev_private_owner = look_owner(look),
+		.dev_private_owner = look_owner(strangers),
 	};
 
-	memset(look->pfns, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*look->pfns));
+	memset(pfns, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*pfns));
 	/* As it is now: the kernel, too, is not to stop for what changes beside our range. */
 	range.notifier_seq = READ_ONCE(look->chunk->notifier.invalidate_seq);
 	return hmm_range_fault(&range);
 }
 
 /* Where does it end that nothing is in memory, from a page of anonymous memory on? */
-static unsigned long look_empty(const struct godwit_look *look, const struct vm_area_struct *vma)
+static unsigned long look_empty(const struct godwit_look *look, const struct vm_area_struct *vma,
+				bool strangers)
 {
-	unsigned long addr = look->addr, last = ALIGN(addr + 1, GODWIT_LOOK_AROUND), i;
+	unsigned long addr = look->addr, last = ALIGN(addr + 1, GODWIT_LOOK_AROUND);
+	const unsigned long *pfns = look_pfns(look, addr);
+	unsigned long i;
 
-	if (look->strangers || !vma_is_anonymous(vma))
+	if (strangers || !vma_is_anonymous(vma))
 		return addr + PAGE_SIZE;
 	last = min3(last, look->end, vma->vm_end);
-	if (look_pages(look, addr, last, 0))
+	if (look_pages(look, addr, last, 0, false))
 		return addr + PAGE_SIZE;
-	for (i = 0; addr + i * PAGE_SIZE < last && !look->pfns[i];)
+	for (i = 0; addr + i * PAGE_SIZE < last && !pfns[i];)
 		i++;
 	return addr + max(i, 1ul) * PAGE_SIZE;
 }
@@ -103,56 +115,104 @@ static int look_touch(const struct godwit_look *look)
 	unsigned long addr = look->addr, end;
 	unsigned int tries;
 	int ret = -EBUSY;
+	bool strangers;
 
 	if (!vma || godwit_vma_is_secret(vma))
 		return -EFAULT;
-	end = look_empty(look, vma);
+	strangers = look->strangers || godwit_vma_hides(vma);
+	end = look_empty(look, vma, strangers);
 	/* A fault changes the range, too. */
 	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
-		ret = look_pages(look, addr, end, flags);
+		ret = look_pages(look, addr, end, flags, strangers);
 	/* For one of those that follow: they are none of this touch's business. */
 	if (ret && ret != -EBUSY && end > addr + PAGE_SIZE)
-		ret = look_pages(look, addr, addr + PAGE_SIZE, flags);
+		ret = look_pages(look, addr, addr + PAGE_SIZE, flags, strangers);
 	return ret;
 }
 
 /*
  * May these be used as the kernel says? What is secret is an error. And what is in private VRAM
- * cannot be written where userfaultfd write-protects: PAGEMAP_SCAN leaves its entries writable, so
- * whoever looks for what was written would not hear of it. It comes home first, as for a CPU.
+ * cannot be used where userfaultfd protects: the kernel heeds it only where it faults. PAGEMAP_SCAN
+ * leaves its entries writable, and one that is hidden is still told as present, so that whoever
+ * looks for what was written or used would not hear of it. It comes home first, as for a CPU. Who
+ * does not look for a fault may see where a hidden page is.
  */
-static void look_restrict(struct vm_area_struct *vma, unsigned long *pfns,
-			  unsigned long count)
+static void look_restrict(const struct godwit_look *look, struct vm_area_struct *vma,
+			  unsigned long *pfns, unsigned long count)
 {
-	bool secret = godwit_vma_is_secret(vma);
+	bool secret = godwit_vma_is_secret(vma), hides = look->fault && godwit_vma_hides(vma);
 	unsigned long i;
 
-	if (!secret && !userfaultfd_wp(vma))
+	if (!secret && !godwit_vma_protects(vma))
 		return;
 	for (i = 0; i < count; i++) {
 		if (secret)
 			pfns[i] = HMM_PFN_ERROR;
 		else if ((pfns[i] & HMM_PFN_VALID) &&
 			 is_device_private_page(hmm_pfn_to_page(pfns[i])))
-			pfns[i] &= ~HMM_PFN_WRITE;
+			pfns[i] = hides ? 0 : pfns[i] & ~HMM_PFN_WRITE;
 	}
 }
 
-static void look_restrict_all(const struct godwit_look *look)
+/* Touches the pages in a part of the range that nobody may use at the moment. */
+static int look_unhide(const struct godwit_look *look, unsigned long start, unsigned long end)
+{
+	const unsigned long *pfns = look_pfns(look, start);
+	unsigned long count = (end - start) >> PAGE_SHIFT, i, first, addr;
+	int ret = 0;
+
+	for (i = 0; i < count && ret != -EBUSY; i++) {
+		for (first = i; i < count && godwit_pfn_is_hidden(pfns[i]); i++)
+			;
+		if (i == first)
+			continue;
+		addr = start + first * PAGE_SIZE;
+		ret = look_pages(look, addr, start + i * PAGE_SIZE, HMM_PFN_REQ_FAULT, false);
+		/* It stays as it is, then. */
+		if (ret && ret != -EBUSY)
+			ret = look_pages(look, addr, start + i * PAGE_SIZE, 0, false);
+	}
+	return ret;
+}
+
+static void look_show(unsigned long *pfns, unsigned long count)
+{
+	unsigned long i;
+
+	for (i = 0; i < count; i++)
+		if (godwit_pfn_is_hidden(pfns[i]))
+			pfns[i] |= HMM_PFN_VALID;
+}
+
+/*
+ * What the kernel's helper says, mapping by mapping, made to what we say of it. Entries that nobody
+ * may use, though there is a page, have one that is not valid: NUMA balancing makes them to see who
+ * touches the page, and userfaultfd to be told. Who looks for a fault has it made usable, by the
+ * touch. Who moves a page to a device is who uses it, too (@unhide): it would take the entry along,
+ * and a device could then only read it, and have it home to be written, one fault a page. All
+ * others are told where the page is.
+ */
+static int look_around(const struct godwit_look *look)
 {
 	struct mm_struct *mm = look->chunk->mirror->mm;
-	unsigned long pos = look->start, next;
+	unsigned long pos = look->start, next, count;
 	struct vm_area_struct *vma;
+	int ret = 0;
 
-	for (; pos < look->end; pos = next) {
+	for (; pos < look->end && !ret; pos = next) {
 		vma = find_vma(mm, pos);
 		if (!vma || vma->vm_start >= look->end)
 			break;
 		pos = max(pos, vma->vm_start);
 		next = min(vma->vm_end, look->end);
-		look_restrict(vma, &look->pfns[(pos - look->start) >> PAGE_SHIFT],
-			      (next - pos) >> PAGE_SHIFT);
+		count = (next - pos) >> PAGE_SHIFT;
+		if (look->unhide && !godwit_vma_hides(vma))
+			ret = look_unhide(look, pos, next);
+		if (!look->fault)
+			look_show(look_pfns(look, pos), count);
+		look_restrict(look, vma, look_pfns(look, pos), count);
 	}
+	return ret;
 }
 
 /*
@@ -165,8 +225,9 @@ static int look_at(struct godwit_look *look)
 	int ret;
 
 	look_begin(look);
-	ret = look_pages(look, look->start, look->end, 0);
-	look_restrict_all(look);
+	ret = look_pages(look, look->start, look->end, 0, look->strangers);
+	if (!ret)
+		ret = look_around(look);
 	mmap_read_unlock(chunk->mirror->mm);
 
 	mutex_lock(&chunk->lock);

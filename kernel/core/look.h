@@ -38,6 +38,8 @@ struct godwit_look {
 	 * @strangers: treat pages of our devices as a CPU would: bring them home. With @fault.
 	 */
 	bool strangers;
+	/** @unhide: see to it first that NUMA balancing hides none of it. Not with @nowait. */
+	bool unhide;
 	/** @nowait: -EAGAIN rather than wait for mmap_lock. Not with @fault. */
 	bool nowait;
 	/** @addr: with @fault. */
@@ -66,11 +68,23 @@ static inline bool godwit_pfn_is_zero(unsigned long pfn)
 }
 
 /*
+ * Is there a page that nobody may use at the moment, as NUMA balancing and userfaultfd make them?
+ * hmm_range_fault() then says which, and not that it is valid.
+ */
+static inline bool godwit_pfn_is_hidden(unsigned long pfn)
+{
+	return (pfn & ~HMM_PFN_FLAGS) && !(pfn & (HMM_PFN_VALID | HMM_PFN_ERROR));
+}
+
+/*
  * Memory of memfd_secret(): nobody but the process may read it. Its pages are in no mapping of the
- * kernel's, and get_user_pages() refuses them; hmm_range_fault() does not.
+ * kernel's, and get_user_pages() refuses them; hmm_range_fault() does not. Nor does it keep anybody
+ * from writing shadow stacks, as get_user_pages() does.
  */
 static inline bool godwit_vma_is_secret(const struct vm_area_struct *vma)
 {
+	if (vma->vm_flags & VM_SHADOW_STACK)
+		return true;
 	return vma->vm_file && file_inode(vma->vm_file)->i_sb->s_magic == SECRETMEM_MAGIC;
 }
 

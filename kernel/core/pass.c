@@ -27,9 +27,9 @@
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/sched/signal.h>
-#include <linux/userfaultfd_k.h>
 #include <linux/workqueue.h>
 
+#include "../compat/userfaultfd.h"
 #include "../state/outcome.h"
 #include "../state/range.h"
 #include "batch.h"
@@ -154,7 +154,8 @@ static void pass_in_vma(struct godwit_pass *pass, struct godwit_span *span,
 	else if (is_vm_hugetlb_page(vma) || (vma->vm_flags & VM_SPECIAL) || vma_is_dax(vma) ||
 		 godwit_vma_is_secret(vma))
 		godwit_span_mark(span, start, end, GODWIT_SEEN_ERROR);
-	else if (span->move->to_vram && ((vma->vm_flags & VM_MERGEABLE) || userfaultfd_wp(vma)))
+	else if (span->move->to_vram && ((vma->vm_flags & VM_MERGEABLE) ||
+					 godwit_vma_protects(vma)))
 		pass_watched(span, start, end);
 	else if (vma_is_anonymous(vma))
 		pass_run(pass, span, vma, start, end);

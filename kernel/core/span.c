@@ -167,6 +167,7 @@ int godwit_span_look(struct godwit_span *span)
 		.start = span->start,
 		.end = span->end,
 		.pfns = span->pfns,
+		.unhide = span->move->to_vram,
 	};
 	unsigned int count = span_pages(span), pages, i;
 	enum godwit_seen seen;

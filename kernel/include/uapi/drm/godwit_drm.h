@@ -302,7 +302,7 @@ enum drm_godwit_stay {
 	GODWIT_STAY_HOLE = 1,
 	/**
 	 * @GODWIT_STAY_FILE: File or shared memory, memory that KSM may merge, or that userfaultfd
-	 * write-protects: the device uses it in place.
+	 * protects (WP, RWP): the device uses it in place.
 	 */
 	GODWIT_STAY_FILE = 2,
 	/** @GODWIT_STAY_SPECIAL: hugetlb, device, secret or other special mapping. */

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // The parts of Linux's userfaultfd and pagemap interface that are younger than Debian 12's kernel
-// headers. Values are the kernel's ABI (include/uapi/linux/userfaultfd.h and fs.h of Linux 6.8).
+// headers. Values are the kernel's ABI (include/uapi/linux/userfaultfd.h and fs.h of Linux 7.3).
 #pragma once
 
 #include <linux/ioctl.h>
@@ -15,6 +15,9 @@ inline constexpr std::uint64_t kFeatureWpUnpopulated = 1U << 13;  // Linux 6.4
 inline constexpr std::uint64_t kFeaturePoison = 1U << 14;         // Linux 6.6
 inline constexpr std::uint64_t kFeatureWpAsync = 1U << 15;        // Linux 6.7
 inline constexpr std::uint64_t kFeatureMove = 1U << 16;           // Linux 6.8
+inline constexpr std::uint64_t kFeatureRwp = 1U << 17;            // Linux 7.3
+inline constexpr std::uint64_t kFeatureRwpAsync = 1U << 18;       // Linux 7.3
+inline constexpr std::uint64_t kRegisterModeRwp = 1U << 3;        // Linux 7.3
 
 struct Move {
   std::uint64_t dst;
@@ -31,6 +34,9 @@ struct Poison {
   std::int64_t updated;
 };
 inline constexpr unsigned long kIoctlPoison = _IOWR(UFFDIO, 0x08, Poison);
+
+/// UFFDIO_RWPROTECT; its argument has the layout of UFFDIO_WRITEPROTECT's.
+inline constexpr unsigned long kIoctlRwProtect = _IOWR(UFFDIO, 0x09, uffdio_writeprotect);
 
 /// ioctl of /dev/userfaultfd; the argument is the flags of userfaultfd(2).
 inline constexpr unsigned long kIoctlNew = _IO(UFFDIO, 0x00);
@@ -59,6 +65,7 @@ inline constexpr unsigned long kIoctlPagemapScan = _IOWR('f', 16, PagemapScan);
 inline constexpr std::uint64_t kPageWritten = 1U << 1;
 inline constexpr std::uint64_t kPagePresent = 1U << 3;
 inline constexpr std::uint64_t kPageSwapped = 1U << 4;
+inline constexpr std::uint64_t kPageAccessed = 1U << 9;  // Linux 7.3
 inline constexpr std::uint64_t kScanWpMatching = 1U << 0;
 inline constexpr std::uint64_t kScanCheckWpAsync = 1U << 1;
 

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// NUMA balancing hides pages, to see who touches them next. They are there all the same, and a device that gets one has touched
+// it.
+#include <unistd.h>
+
+#include <chrono>
+#include <memory>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "tests/kernel/jobs.h"
+#include "tests/kernel/settings.h"
+
+namespace godwit::guest {
+namespace {
+
+constexpr size_t kBytes = size_t{8} << 20;
+
+constexpr char kSwitch[] = "/proc/sys/kernel/numa_balancing";
+const std::string kScan = "/sys/kernel/debug/sched/numa_balancing/";
+
+// Of how many pages the kernel has taken the access, since it began.
+size_t hidden_so_far() {
+  std::istringstream text(read_file("/proc/vmstat"));
+  std::string name;
+  size_t value = 0;
+  while (text >> name >> value) {
+    if (name == "numa_pte_updates") return value;
+  }
+  return 0;
+}
+
+class Hidden : public DeviceTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  void SetUp() override {
+    DeviceTest::SetUp();
+    if (access(kSwitch, W_OK) != 0) GTEST_SKIP() << "this kernel has no NUMA balancing";
+    if (huge() && gpu_.info().huge_page_size == 0) GTEST_SKIP() << "the device has one page size";
+    fill(memory().data(), kBytes, 1);
+    ASSERT_TRUE(hide());
+  }
+  void TearDown() override {
+    memory_.reset();
+    DeviceTest::TearDown();
+  }
+
+  bool huge() const { return GetParam(); }
+  const Memory& memory() {
+    if (!memory_) memory_ = std::make_unique<Memory>(kBytes, huge() ? Memory::kHugePages : Memory::kAnonymous);
+    return *memory_;
+  }
+
+  // Nearly all pages, when it returns; it begins with no more. Only who has two threads has its pages looked after where
+  // they are already.
+  static bool hide() {
+    const size_t before = hidden_so_far();
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    const Settings hurry{{kScan + "scan_delay_ms", "10"}, {kScan + "scan_period_min_ms", "10"}, {kScan + "scan_size_mb", "256"}};
+    const Settings on{{kSwitch, "1"}};
+    const Meanwhile busy(1, [] { return 1; });
+    while (hidden_so_far() - before < kBytes / kPage) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      usleep(1000);
+    }
+    return true;
+  }
+
+ private:
+  std::unique_ptr<Memory> memory_;
+};
+
+TEST_P(Hidden, PagesAreWhereTheyAre) {
+  std::vector<uint32_t> pages;
+  EXPECT_EQ(gpu_.residency(memory().data(), kBytes, &pages).in_system, kBytes / kPage);
+  EXPECT_EQ(gpu_.to_ram(memory().data(), kBytes).already, kBytes / kPage);
+  EXPECT_BYTES(memory().data(), kBytes, 1u);
+}
+
+TEST_P(Hidden, PagesMoveAndMayBeWrittenThere) {
+  const auto moved = gpu_.migrate(memory().data(), kBytes, GODWIT_PLACE_VRAM, GODWIT_MIGRATE_SKIP_EMPTY);
+  EXPECT_EQ(moved.moved, kBytes / kPage);
+  EXPECT_EQ(moved.moved_huge, huge() ? kBytes / kPage : 0);
+  const uint64_t faults = gpu_.stat(GODWIT_STAT_CPU_FAULTS);
+  EXPECT_TRUE(execute(gpu_, {op::add(memory().data(), kBytes, 0)}).ok());
+  // What comes home to be written.
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), faults);
+  EXPECT_EQ(gpu_.in_vram(memory().data(), kBytes), kBytes / kPage);
+  EXPECT_BYTES(memory().data(), kBytes, 1u);
+}
+
+TEST_P(Hidden, PagesComeWhenTheDeviceTouchesThem) {
+  EXPECT_TRUE(execute(gpu_, {op::add(memory().data(), kBytes, 0)}).ok());
+  std::vector<uint32_t> pages;
+  EXPECT_EQ(gpu_.residency(memory().data(), kBytes, &pages).in_vram, kBytes / kPage);
+  if (huge()) {
+    for (size_t i = 0; i < pages.size(); ++i) ASSERT_TRUE(pages[i] & GODWIT_PAGE_HUGE) << i;
+  }
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), 0u);
+  EXPECT_BYTES(memory().data(), kBytes, 1u);
+}
+
+TEST_P(Hidden, PagesAreUsedInPlace) {
+  EXPECT_TRUE(execute(gpu_, {op::add(memory().data(), kBytes, 0, GODWIT_COMMAND_IN_PLACE)}).ok());
+  EXPECT_EQ(gpu_.residency(memory().data(), kBytes).in_system, kBytes / kPage);
+  EXPECT_BYTES(memory().data(), kBytes, 1u);
+}
+
+INSTANTIATE_TEST_SUITE_P(Pages, Hidden, ::testing::Values(false, true),
+                         [](const auto& suite) { return suite.param ? "Huge" : "Small"; });
+
+}  // namespace
+}  // namespace godwit::guest
