@@ -85,34 +85,61 @@ static int look_pages(const struct godwit_look *look, unsigned long start, unsig
 	return hmm_range_fault(&range);
 }
 
-/* Where does it end that nothing is in memory, from a page of anonymous memory on? */
-static unsigned long look_empty(const struct godwit_look *look, const struct vm_area_struct *vma,
-				bool strangers)
+/* Is nothing there? */
+static bool look_is_empty(unsigned long pfn)
+{
+	return !pfn;
+}
+
+/*
+ * Is it in private VRAM, and nobody else's, and may not be written all the same? NUMA balancing and
+ * mprotect() take that from a page which they cannot give it back to: it has to come home to be
+ * written. That is a guess, which costs a fault at most.
+ */
+static bool look_is_demoted(unsigned long pfn)
+{
+	const struct page *page = hmm_pfn_to_page(pfn);
+
+	return (pfn & HMM_PFN_VALID) && !(pfn & (HMM_PFN_WRITE | HMM_PFN_ERROR)) &&
+	       !hmm_pfn_to_map_order(pfn) && is_device_private_page(page) &&
+	       test_bit(PG_anon_exclusive, &page->flags.f);
+}
+
+/* Where do the pages end that are served with the one that is touched, as they are in its state? */
+static unsigned long look_touch_end(const struct godwit_look *look,
+				    const struct vm_area_struct *vma,
+				    bool (*is_so)(unsigned long pfn))
 {
 	unsigned long addr = look->addr, last = ALIGN(addr + 1, GODWIT_LOOK_AROUND);
 	const unsigned long *pfns = look_pfns(look, addr);
 	unsigned long i;
 
-	if (strangers || !vma_is_anonymous(vma))
-		return addr + PAGE_SIZE;
 	last = min3(last, look->end, vma->vm_end);
-	if (look_pages(look, addr, last, 0, false))
+	if (!vma_is_anonymous(vma) || look_pages(look, addr, last, 0, false))
 		return addr + PAGE_SIZE;
-	for (i = 0; addr + i * PAGE_SIZE < last && !pfns[i];)
+	for (i = 0; addr + i * PAGE_SIZE < last && is_so(pfns[i]);)
 		i++;
 	return addr + max(i, 1ul) * PAGE_SIZE;
+}
+
+/* Does somebody count which pages are written? They are told of those that are. */
+static bool look_is_counted(struct vm_area_struct *vma)
+{
+	return godwit_vma_protects(vma) ||
+	       (IS_ENABLED(CONFIG_MEM_SOFT_DIRTY) && !(vma->vm_flags & VM_SOFTDIRTY));
 }
 
 /*
  * Sees to it that the page is there, as the access of a CPU would. The kernel's helper faults in
  * all that follows the first missing page of its range, and fails where it fails for one of them:
- * so that range is what is empty at most.
+ * so that range is what is empty at most; or, where a page comes home to be written, what would
+ * come home for that one by one.
  */
 static int look_touch(const struct godwit_look *look)
 {
 	unsigned long flags = HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
 	struct vm_area_struct *vma = vma_lookup(look->chunk->mirror->mm, look->addr);
-	unsigned long addr = look->addr, end;
+	unsigned long addr = look->addr, end = addr + PAGE_SIZE;
 	unsigned int tries;
 	int ret = -EBUSY;
 	bool strangers;
@@ -120,7 +147,10 @@ static int look_touch(const struct godwit_look *look)
 	if (!vma || godwit_vma_is_secret(vma))
 		return -EFAULT;
 	strangers = look->strangers || godwit_vma_hides(vma);
-	end = look_empty(look, vma, strangers);
+	if (!strangers)
+		end = look_touch_end(look, vma, look_is_empty);
+	else if (look->write && !look_is_counted(vma))
+		end = look_touch_end(look, vma, look_is_demoted);
 	/* A fault changes the range, too. */
 	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
 		ret = look_pages(look, addr, end, flags, strangers);

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT
 // NUMA balancing hides pages, to see who touches them next. They are there all the same, and a device that gets one has touched
 // it.
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cerrno>
 #include <chrono>
+#include <cstring>
+#include <functional>
 #include <memory>
 #include <sstream>
 #include <string>
@@ -51,19 +56,30 @@ class Hidden : public DeviceTest, public ::testing::WithParamInterface<bool> {
     return *memory_;
   }
 
-  // Nearly all pages, when it returns; it begins with no more. Only who has two threads has its pages looked after where
-  // they are already.
-  static bool hide() {
-    const size_t before = hidden_so_far();
+  // Only who has two threads has its pages looked after where they are already.
+  static bool balance_until(const std::function<bool()>& is_so) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     const Settings hurry{{kScan + "scan_delay_ms", "10"}, {kScan + "scan_period_min_ms", "10"}, {kScan + "scan_size_mb", "256"}};
     const Settings on{{kSwitch, "1"}};
     const Meanwhile busy(1, [] { return 1; });
-    while (hidden_so_far() - before < kBytes / kPage) {
+    while (!is_so()) {
       if (std::chrono::steady_clock::now() > deadline) return false;
       usleep(1000);
     }
     return true;
+  }
+
+  // Nearly all pages, when it returns; it begins with no more.
+  static bool hide() {
+    const size_t before = hidden_so_far();
+    return balance_until([before] { return hidden_so_far() - before >= kBytes / kPage; });
+  }
+
+  // The pages that may be written.
+  size_t writable() {
+    std::vector<uint32_t> pages;
+    gpu_.residency(memory().data(), kBytes, &pages);
+    return static_cast<size_t>(std::count_if(pages.begin(), pages.end(), [](uint32_t page) { return page & GODWIT_PAGE_WRITABLE; }));
   }
 
  private:
@@ -98,6 +114,32 @@ TEST_P(Hidden, PagesComeWhenTheDeviceTouchesThem) {
   }
   EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), 0u);
   EXPECT_BYTES(memory().data(), kBytes, 1u);
+}
+
+// The kernel takes the right to write from pages in VRAM as well, and a touch is all that gives it back. They come home
+// together, as for a CPU, and not one for each page that is written.
+TEST_P(Hidden, PagesInVramComeHomeTogetherToBeWritten) {
+  gpu_.to_vram(memory().data(), kBytes);
+  ASSERT_EQ(writable(), kBytes / kPage);
+  ASSERT_TRUE(balance_until([this] { return writable() == 0; }));
+  EXPECT_EQ(gpu_.in_vram(memory().data(), kBytes), kBytes / kPage);
+  EXPECT_TRUE(execute(gpu_, {op::checksum(memory().data(), kBytes)}).ok());
+  const uint64_t faults = gpu_.stat(GODWIT_STAT_CPU_FAULTS);
+  EXPECT_TRUE(execute(gpu_, {op::add(memory().data(), kBytes, 0)}).ok());
+  EXPECT_LE(gpu_.stat(GODWIT_STAT_CPU_FAULTS) - faults, kBytes / (huge() ? kHuge : 16 * kPage));
+  EXPECT_EQ(gpu_.in_vram(memory().data(), kBytes), kBytes / kPage);
+  EXPECT_BYTES(memory().data(), kBytes, 1u);
+}
+
+// What docs/residency.md advises.
+TEST_P(Hidden, PagesWithALocalPolicyAreLeftAlone) {
+  constexpr int kLocal = 4;
+  ASSERT_EQ(syscall(SYS_mbind, memory().data(), kBytes, kLocal, nullptr, 0, 0), 0) << strerror(errno);
+  gpu_.to_vram(memory().data(), kBytes);
+  const Memory other(kBytes);
+  fill(other.data(), kBytes, 2);
+  ASSERT_TRUE(hide());
+  EXPECT_EQ(writable(), kBytes / kPage);
 }
 
 TEST_P(Hidden, PagesAreUsedInPlace) {
