@@ -36,17 +36,22 @@ size_t hidden_so_far() {
   return 0;
 }
 
+// Where there are more, a touch may take the page to another one, and may then only read it (docs/residency.md).
+bool one_node() { return read_file("/sys/devices/system/node/online") == "0\n"; }
+
 class Hidden : public DeviceTest, public ::testing::WithParamInterface<bool> {
  protected:
   void SetUp() override {
     DeviceTest::SetUp();
     if (access(kSwitch, W_OK) != 0) GTEST_SKIP() << "this kernel has no NUMA balancing";
     if (huge() && gpu_.info().huge_page_size == 0) GTEST_SKIP() << "the device has one page size";
+    off_ = std::make_unique<Settings>(Settings::List{{kSwitch, "0"}});
     fill(memory().data(), kBytes, 1);
     ASSERT_TRUE(hide());
   }
   void TearDown() override {
     memory_.reset();
+    off_.reset();
     DeviceTest::TearDown();
   }
 
@@ -84,6 +89,8 @@ class Hidden : public DeviceTest, public ::testing::WithParamInterface<bool> {
 
  private:
   std::unique_ptr<Memory> memory_;
+  // But for as long as a test has it on, also where the machine has it on.
+  std::unique_ptr<Settings> off_;
 };
 
 TEST_P(Hidden, PagesAreWhereTheyAre) {
@@ -100,7 +107,9 @@ TEST_P(Hidden, PagesMoveAndMayBeWrittenThere) {
   const uint64_t faults = gpu_.stat(GODWIT_STAT_CPU_FAULTS);
   EXPECT_TRUE(execute(gpu_, {op::add(memory().data(), kBytes, 0)}).ok());
   // What comes home to be written.
-  EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), faults);
+  if (one_node()) {
+    EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), faults);
+  }
   EXPECT_EQ(gpu_.in_vram(memory().data(), kBytes), kBytes / kPage);
   EXPECT_BYTES(memory().data(), kBytes, 1u);
 }
@@ -112,7 +121,9 @@ TEST_P(Hidden, PagesComeWhenTheDeviceTouchesThem) {
   if (huge()) {
     for (size_t i = 0; i < pages.size(); ++i) ASSERT_TRUE(pages[i] & GODWIT_PAGE_HUGE) << i;
   }
-  EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), 0u);
+  if (one_node()) {
+    EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), 0u);
+  }
   EXPECT_BYTES(memory().data(), kBytes, 1u);
 }
 
@@ -120,7 +131,9 @@ TEST_P(Hidden, PagesComeWhenTheDeviceTouchesThem) {
 // together, as for a CPU, and not one for each page that is written.
 TEST_P(Hidden, PagesInVramComeHomeTogetherToBeWritten) {
   gpu_.to_vram(memory().data(), kBytes);
-  ASSERT_EQ(writable(), kBytes / kPage);
+  if (one_node()) {
+    ASSERT_EQ(writable(), kBytes / kPage);
+  }
   ASSERT_TRUE(balance_until([this] { return writable() == 0; }));
   EXPECT_EQ(gpu_.in_vram(memory().data(), kBytes), kBytes / kPage);
   EXPECT_TRUE(execute(gpu_, {op::checksum(memory().data(), kBytes)}).ok());
@@ -138,8 +151,12 @@ TEST_P(Hidden, PagesWithALocalPolicyAreLeftAlone) {
   gpu_.to_vram(memory().data(), kBytes);
   const Memory other(kBytes);
   fill(other.data(), kBytes, 2);
+  const size_t before = writable();
+  if (one_node()) {
+    ASSERT_EQ(before, kBytes / kPage);
+  }
   ASSERT_TRUE(hide());
-  EXPECT_EQ(writable(), kBytes / kPage);
+  EXPECT_EQ(writable(), before);
 }
 
 TEST_P(Hidden, PagesAreUsedInPlace) {

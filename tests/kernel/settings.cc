@@ -5,7 +5,7 @@
 
 namespace godwit::guest {
 
-Settings::Settings(std::initializer_list<Setting> settings) {
+Settings::Settings(List settings) {
   for (const Setting& setting : settings) {
     before_.push_back({setting.path, read_file(setting.path)});
     EXPECT_EQ(write_file(setting.path, setting.value), 0) << setting.path;

@@ -15,7 +15,8 @@ class Settings {
     std::string path;
     std::string value;
   };
-  Settings(std::initializer_list<Setting> settings);
+  using List = std::initializer_list<Setting>;
+  Settings(List settings);
   ~Settings();
   Settings(const Settings&) = delete;
   Settings& operator=(const Settings&) = delete;
