@@ -355,6 +355,15 @@ void Processor::free_elsewhere(const Memory& memory) const {
 
 bool exited_well(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }
 
+bool soon(const std::function<bool()>& is_so, unsigned seconds) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+  while (!is_so()) {
+    if (std::chrono::steady_clock::now() > deadline) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
 int signal_of(const std::function<void()>& body) {
   struct sigaction action = {}, old[3];
   const int numbers[] = {SIGBUS, SIGSEGV, SIGILL};

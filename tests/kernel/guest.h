@@ -175,6 +175,9 @@ class Meanwhile {
   std::thread thread_;
 };
 
+// Whether it is so within that time; looks every millisecond.
+bool soon(const std::function<bool()>& is_so, unsigned seconds = 10);
+
 // The signal that `body` raises in this process, 0 for none. Only synchronous ones.
 int signal_of(const std::function<void()>& body);
 

@@ -4,7 +4,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cstring>
 #include <string>
 
@@ -32,11 +31,7 @@ class Ksm : public DeviceTest {
 
   // Until the thread has merged so many pages with others.
   static void wait_for_merged(uint64_t pages) {
-    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
-    while (value("pages_sharing") < pages) {
-      ASSERT_LT(std::chrono::steady_clock::now(), deadline) << value("pages_sharing") << " are merged";
-      usleep(1000);
-    }
+    ASSERT_TRUE(soon([pages] { return value("pages_sharing") >= pages; }, 60)) << value("pages_sharing") << " are merged";
   }
   static void merge(const Memory& memory) { ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_MERGEABLE), 0); }
   static size_t same(const Memory& memory) {

@@ -5,12 +5,13 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
-#include <functional>
+#include <memory>
 #include <sstream>
+#include <string>
 #include <thread>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/settings.h"
 
 namespace godwit::guest {
 namespace {
@@ -36,27 +37,16 @@ Shelf look(const std::string& device, bool huge) {
   return {};
 }
 
-// A worker makes up for what was taken: is it so within ten seconds?
-bool soon(const std::function<bool()>& is_so) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (!is_so()) {
-    if (std::chrono::steady_clock::now() > deadline) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
-
 class Pool : public DeviceTest, public ::testing::WithParamInterface<bool> {
  protected:
   void SetUp() override {
     DeviceTest::SetUp();
     name_ = gpu_.info().name;
-    before_ = read_file(kParameter);
-    ASSERT_EQ(write_file(kParameter, "4"), 0);
+    few_ = std::make_unique<Settings>(Settings::List{{kParameter, "4"}});
     if (huge() && gpu_.info().huge_page_size == 0) GTEST_SKIP() << "the device has one page size";
   }
   void TearDown() override {
-    EXPECT_EQ(write_file(kParameter, before_), 0);
+    few_.reset();
     DeviceTest::TearDown();
   }
 
@@ -84,7 +74,7 @@ class Pool : public DeviceTest, public ::testing::WithParamInterface<bool> {
   std::string name_;
 
  private:
-  std::string before_;
+  std::unique_ptr<Settings> few_;
 };
 
 TEST_P(Pool, PagesThatComeHomeTakeWhatIsReady) {
