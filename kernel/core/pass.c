@@ -16,7 +16,7 @@
  * isolated: the kernel would unmap them, let us copy them, and then refuse. Nor is what KSM may
  * merge: its thread reads merged pages wherever they are, and those that it is about to merge have
  * no reverse map for a moment, so that isolating one would leave its migration entry behind. Nor
- * what userfaultfd write-protects: in VRAM the kernel would not tell it what was written (look.c).
+ * what userfaultfd protects: in VRAM the kernel would not tell it what is written or used (look.c).
  *
  * Locking: mmap_lock for reading, in step 3; where somebody waits for it, it is dropped between
  * two spans. No lock of ours is held across a step. Pages of GODWIT_PASS_RUNS runs are locked

@@ -240,7 +240,22 @@ TEST_F(Track, WhatStopsAWriterStopsTheDevice) {
   }
 }
 
-// As above, also where it only reads.
+TEST_F(Track, WhatIsProtectedStaysInRam) {
+  for (const Against against : {Against::kWrites, Against::kAccesses}) {
+    for (const bool async : {false, true}) {
+      const Memory memory(kPages * kPage);
+      fill(memory.data(), memory.size(), 1);
+      const Protection protection(memory, async, against);
+      if (!protection.ok()) GTEST_SKIP() << "no such protection: " << strerror(errno);
+      EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_FILE], kPages);
+      protection.set(memory.data(), true, memory.size());
+      EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_FILE], kPages);
+      EXPECT_EQ(gpu_.residency(memory.data(), memory.size()).in_system, kPages);
+    }
+  }
+}
+
+// As where it stops a writer, also who only reads.
 TEST_F(Track, WhatHidesMemoryHidesItFromTheDevice) {
   for (const bool in_vram : {false, true}) {
     const Memory memory(kPages * kPage);
