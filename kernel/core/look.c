@@ -85,6 +85,18 @@ static int look_pages(const struct godwit_look *look, unsigned long start, unsig
 	return hmm_range_fault(&range);
 }
 
+/* With a fault, which changes the range, too. */
+static int look_fault(const struct godwit_look *look, unsigned long start, unsigned long end,
+		      unsigned long flags)
+{
+	unsigned int tries;
+	int ret = -EBUSY;
+
+	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
+		ret = look_pages(look, start, end, flags | HMM_PFN_REQ_FAULT, look->strangers);
+	return ret;
+}
+
 /* Is nothing there? */
 static bool look_is_empty(unsigned long pfn)
 {
@@ -92,17 +104,27 @@ static bool look_is_empty(unsigned long pfn)
 }
 
 /*
- * Is it in private VRAM, and nobody else's, and may not be written all the same? NUMA balancing and
- * mprotect() take that from a page which they cannot give it back to: it has to come home to be
- * written. That is a guess, which costs a fault at most.
+ * Is it nobody else's, so that writing it copies nothing? Of a huge page the first page says so.
+ * That is a guess, which costs a copy at most.
  */
-static bool look_is_demoted(unsigned long pfn)
+static bool look_is_alone(unsigned long pfn)
 {
 	const struct page *page = hmm_pfn_to_page(pfn);
 
+	return test_bit(PG_anon_exclusive, &page->flags.f) ||
+	       test_bit(PG_anon_exclusive, &page_folio(page)->page.flags.f);
+}
+
+/*
+ * Is it in private VRAM, and nobody else's, and may not be written all the same? NUMA balancing and
+ * mprotect() take that from a page which they cannot give it back to: it has to come home to be
+ * written.
+ */
+static bool look_is_demoted(unsigned long pfn)
+{
 	return (pfn & HMM_PFN_VALID) && !(pfn & (HMM_PFN_WRITE | HMM_PFN_ERROR)) &&
-	       !hmm_pfn_to_map_order(pfn) && is_device_private_page(page) &&
-	       test_bit(PG_anon_exclusive, &page->flags.f);
+	       !hmm_pfn_to_map_order(pfn) && is_device_private_page(hmm_pfn_to_page(pfn)) &&
+	       look_is_alone(pfn);
 }
 
 /* Where do the pages end that are served with the one that is touched, as they are in its state? */
@@ -137,26 +159,21 @@ static bool look_is_counted(struct vm_area_struct *vma)
  */
 static int look_touch(const struct godwit_look *look)
 {
-	unsigned long flags = HMM_PFN_REQ_FAULT | (look->write ? HMM_PFN_REQ_WRITE : 0);
+	unsigned long flags = look->write ? HMM_PFN_REQ_WRITE : 0;
 	struct vm_area_struct *vma = vma_lookup(look->chunk->mirror->mm, look->addr);
 	unsigned long addr = look->addr, end = addr + PAGE_SIZE;
-	unsigned int tries;
-	int ret = -EBUSY;
-	bool strangers;
+	int ret;
 
 	if (!vma || godwit_vma_is_secret(vma))
 		return -EFAULT;
-	strangers = look->strangers || godwit_vma_hides(vma);
-	if (!strangers)
+	if (!look->strangers)
 		end = look_touch_end(look, vma, look_is_empty);
 	else if (look->write && !look_is_counted(vma))
 		end = look_touch_end(look, vma, look_is_demoted);
-	/* A fault changes the range, too. */
-	for (tries = 0; tries < LOOK_TRIES && ret == -EBUSY; tries++)
-		ret = look_pages(look, addr, end, flags, strangers);
+	ret = look_fault(look, addr, end, flags);
 	/* For one of those that follow: they are none of this touch's business. */
 	if (ret && ret != -EBUSY && end > addr + PAGE_SIZE)
-		ret = look_pages(look, addr, addr + PAGE_SIZE, flags, strangers);
+		ret = look_fault(look, addr, addr + PAGE_SIZE, flags);
 	return ret;
 }
 
@@ -184,20 +201,33 @@ static void look_restrict(const struct godwit_look *look, struct vm_area_struct 
 	}
 }
 
-/* Touches the pages in a part of the range that nobody may use at the moment. */
-static int look_unhide(const struct godwit_look *look, unsigned long start, unsigned long end)
+/*
+ * Touches the pages that nobody may use at the moment, in a part of the range that is in one VMA.
+ * For writing where that changes nothing for anybody: where NUMA balancing takes a page to another
+ * node for a touch, it may not be written there until a CPU does.
+ */
+static int look_unhide(const struct godwit_look *look, struct vm_area_struct *vma,
+		       unsigned long start, unsigned long end)
 {
+	bool write = vma_is_anonymous(vma) && (vma->vm_flags & VM_WRITE) && !look_is_counted(vma);
 	const unsigned long *pfns = look_pfns(look, start);
-	unsigned long count = (end - start) >> PAGE_SHIFT, i, first, addr;
+	unsigned long count = (end - start) >> PAGE_SHIFT, i = 0, addr, flags;
 	int ret = 0;
 
-	for (i = 0; i < count && ret != -EBUSY; i++) {
-		for (first = i; i < count && godwit_pfn_is_hidden(pfns[i]); i++)
-			;
-		if (i == first)
+	while (i < count && ret != -EBUSY) {
+		bool alone;
+
+		if (!godwit_pfn_is_hidden(pfns[i])) {
+			i++;
 			continue;
-		addr = start + first * PAGE_SIZE;
-		ret = look_pages(look, addr, start + i * PAGE_SIZE, HMM_PFN_REQ_FAULT, false);
+		}
+		addr = start + i * PAGE_SIZE;
+		alone = look_is_alone(pfns[i]);
+		while (i < count && godwit_pfn_is_hidden(pfns[i]) &&
+		       look_is_alone(pfns[i]) == alone)
+			i++;
+		flags = write && alone ? HMM_PFN_REQ_WRITE : 0;
+		ret = look_fault(look, addr, start + i * PAGE_SIZE, flags);
 		/* It stays as it is, then. */
 		if (ret && ret != -EBUSY)
 			ret = look_pages(look, addr, start + i * PAGE_SIZE, 0, false);
@@ -222,7 +252,7 @@ static void look_show(unsigned long *pfns, unsigned long count)
  * and a device could then only read it, and have it home to be written, one fault a page. All
  * others are told where the page is.
  */
-static int look_around(const struct godwit_look *look)
+static int look_in_vmas(const struct godwit_look *look)
 {
 	struct mm_struct *mm = look->chunk->mirror->mm;
 	unsigned long pos = look->start, next, count;
@@ -237,7 +267,7 @@ static int look_around(const struct godwit_look *look)
 		next = min(vma->vm_end, look->end);
 		count = (next - pos) >> PAGE_SHIFT;
 		if (look->unhide && !godwit_vma_hides(vma))
-			ret = look_unhide(look, pos, next);
+			ret = look_unhide(look, vma, pos, next);
 		if (!look->fault)
 			look_show(look_pfns(look, pos), count);
 		look_restrict(look, vma, look_pfns(look, pos), count);
@@ -257,7 +287,7 @@ static int look_at(struct godwit_look *look)
 	look_begin(look);
 	ret = look_pages(look, look->start, look->end, 0, look->strangers);
 	if (!ret)
-		ret = look_around(look);
+		ret = look_in_vmas(look);
 	mmap_read_unlock(chunk->mirror->mm);
 
 	mutex_lock(&chunk->lock);
