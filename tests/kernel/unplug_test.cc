@@ -59,7 +59,8 @@ TEST(Unplug, ViewsLoseTheirPagesAndTheMemoryKeepsItsBytes) {
   EXPECT_EQ(signal_of([&] { (void)*static_cast<volatile uint8_t*>(view.page(3)); }), SIGBUS);
 }
 
-// What the view and the queue stored before they were told of the end is there.
+// What the view and the queue stored before they were told of the end is there. Both have stored
+// to every page, and go on, when the device goes.
 TEST(Unplug, UnderViewAndQueueLosesNoIncrement) {
   for (int round = 0; round < 4; ++round) {
     SoftDevice soft("private:16M");
@@ -71,7 +72,7 @@ TEST(Unplug, UnderViewAndQueueLosesNoIncrement) {
     };
     uint64_t by_view[kPages] = {}, by_queue[kPages] = {}, by_cpu[kPages] = {};
     std::atomic<bool> stop{false};
-    std::atomic<int> started{0};
+    std::atomic<bool> queue_around{false}, view_around{false};
     std::thread cpu([&] {
       for (size_t i = 0; !stop; i = (i + 1) % kPages) {
         ++counter(memory.data(), i, 0);
@@ -83,20 +84,20 @@ TEST(Unplug, UnderViewAndQueueLosesNoIncrement) {
         const Done done = execute(gpu, {op::add(&counter(memory.data(), i, 0), 8, 1)});
         if (!done.ok() || done.results[0].done == 0) break;
         ++by_queue[i];
-        if (i == 3) ++started;
+        if (i == kPages - 1) queue_around = true;
       }
     });
     std::thread seen([&] {
       View view(gpu, memory);
-      ++started;
       EXPECT_EQ(signal_of([&] {
         for (size_t i = 0;; i = (i + 1) % kPages) {
           ++counter(view.data(), i, 0);
           ++by_view[i];
+          if (i == kPages - 1) view_around = true;
         }
       }), SIGBUS);
     });
-    while (started < 3) std::this_thread::yield();
+    EXPECT_TRUE(soon([&] { return queue_around && view_around; }, 60));
     soft.remove();
     queue.join();
     seen.join();
