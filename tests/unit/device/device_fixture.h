@@ -39,6 +39,29 @@ inline std::vector<std::byte> random_bytes(std::size_t count, unsigned seed) {
   return bytes;
 }
 
+/// A product of `size` x `size` matrices of zeros in frames of its own: work that takes a while.
+class BusyWork {
+ public:
+  BusyWork(std::vector<std::uint64_t> frames, std::uint64_t size) : frames_(std::move(frames)) {
+    command_.m = command_.n = command_.k = size;
+    command_.lda = command_.ldb = command_.ldc = size;
+    command_.beta[0] = 1;
+    const std::uint64_t bytes = size * size * sizeof(float);
+    const std::size_t third = frames_.size() / 3;
+    command_.a = {std::span(frames_).subspan(0, third), 0, bytes};
+    command_.b = {std::span(frames_).subspan(third, third), 0, bytes};
+    command_.c = {std::span(frames_).subspan(2 * third, third), 0, bytes};
+  }
+  static std::size_t frames(std::uint64_t size) {
+    return 3 * align_up(size * size * sizeof(float), kChunkBytes) / kChunkBytes;
+  }
+  [[nodiscard]] const GemmCommand& command() const { return command_; }
+
+ private:
+  std::vector<std::uint64_t> frames_;
+  GemmCommand command_;
+};
+
 class DeviceTest : public testing::TestWithParam<DeviceFactory> {
  protected:
   static constexpr std::uint64_t kVram = std::uint64_t{64} << 20;
@@ -58,13 +81,24 @@ class DeviceTest : public testing::TestWithParam<DeviceFactory> {
     std::shuffle(free_.begin(), free_.end(), random_);
   }
 
-  /// Rows of matrices whose product takes milliseconds, on a GPU as well: `least` where the device
-  /// is slow or does not know its rate.
-  std::uint64_t busy_size(std::uint64_t least) const {
-    constexpr double kSeconds = 0.002;
-    constexpr double kMost = 2048;  // three of them fit into VRAM
-    const double rows = std::cbrt(device_->info().float_rate * kSeconds / 2);
-    return std::max(least, static_cast<std::uint64_t>(std::min(rows, kMost)));
+  /// Rows of matrices whose product takes this device about 20 ms, told from a smaller one: a thread
+  /// that is not scheduled for a while must not miss what it is to find under way.
+  std::uint64_t busy_size() {
+    constexpr double kSeconds = 0.02;
+    constexpr std::uint64_t kTried = 384;
+    constexpr std::uint64_t kMost = 2048;  // three of them fit into VRAM
+    const std::vector<std::uint64_t> frames = take_frames(BusyWork::frames(kTried));
+    const BusyWork work(frames, kTried);
+    double least = kSeconds;
+    for (int i = 0; i < 4; ++i) {  // the first may compile a shader, others be held up
+      const auto begin = std::chrono::steady_clock::now();
+      EXPECT_EQ(run(work.command()), 0);
+      const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+      least = std::min(least, took.count());
+    }
+    give_frames(frames);
+    const double rows = static_cast<double>(kTried) * std::cbrt(kSeconds / least);
+    return std::clamp(static_cast<std::uint64_t>(rows), kTried, kMost);
   }
 
   /// `count` frames in no order, used by nothing else.
@@ -114,29 +148,6 @@ class DeviceTest : public testing::TestWithParam<DeviceFactory> {
   std::mt19937 random_{20};  // the same in each run
   std::unique_ptr<Device> device_;
   std::vector<std::uint64_t> free_;  // frame numbers
-};
-
-/// A product of `size` x `size` matrices of zeros in frames of its own: work that takes a while.
-class BusyWork {
- public:
-  BusyWork(std::vector<std::uint64_t> frames, std::uint64_t size) : frames_(std::move(frames)) {
-    command_.m = command_.n = command_.k = size;
-    command_.lda = command_.ldb = command_.ldc = size;
-    command_.beta[0] = 1;
-    const std::uint64_t bytes = size * size * sizeof(float);
-    const std::size_t third = frames_.size() / 3;
-    command_.a = {std::span(frames_).subspan(0, third), 0, bytes};
-    command_.b = {std::span(frames_).subspan(third, third), 0, bytes};
-    command_.c = {std::span(frames_).subspan(2 * third, third), 0, bytes};
-  }
-  static std::size_t frames(std::uint64_t size) {
-    return 3 * align_up(size * size * sizeof(float), kChunkBytes) / kChunkBytes;
-  }
-  [[nodiscard]] const GemmCommand& command() const { return command_; }
-
- private:
-  std::vector<std::uint64_t> frames_;
-  GemmCommand command_;
 };
 
 }  // namespace godwit

@@ -243,7 +243,7 @@ TEST_P(DeviceTest, ThreadsSubmitAtOnce) {
 }
 
 TEST_P(DeviceTest, WaitTimesOutAndCanBeRepeated) {
-  const std::uint64_t size = busy_size(384);
+  const std::uint64_t size = busy_size();
   const BusyWork work(take_frames(BusyWork::frames(size)), size);
   Ticket ticket = 0;
   for (int i = 0; i < 6; ++i) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
@@ -275,7 +275,7 @@ TEST_P(DeviceTest, LostDeviceRefusesEveryCall) {
 }
 
 TEST_P(DeviceTest, LossReleasesWaiters) {
-  const std::uint64_t size = busy_size(384);
+  const std::uint64_t size = busy_size();
   const BusyWork work(take_frames(BusyWork::frames(size)), size);
   std::vector<Ticket> tickets(8);
   for (Ticket& ticket : tickets) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
@@ -297,7 +297,7 @@ TEST_P(DeviceTest, LossReleasesWaiters) {
 }
 
 TEST_P(DeviceTest, ACommandThatTakesTooLongRunsNoMoreWhenItsCallerGoesOn) {
-  const std::uint64_t size = busy_size(384);
+  const std::uint64_t size = busy_size();
   Ticket ticket = 0;
   {
     const BusyWork work(take_frames(BusyWork::frames(size)), size);
