@@ -7,7 +7,7 @@
  * Unregistration, in this order, while programs may still be running on the device:
  *
  * 1. drm_dev_unplug(): new calls get -ENODEV, running ones have ended when it returns;
- * 2. VRAM is closed: nobody can take a frame;
+ * 2. the system may sleep without asking it, and VRAM is closed: nobody can take a frame;
  * 3. jobs are ended; all mirrors lose their translations, and can get no new ones (that takes a
  *    call, or a view, which is revoked);
  * 4. objects and pages are brought home; what the device cannot give is lost or poisoned;
@@ -131,14 +131,19 @@ struct godwit_device *godwit_device_register(struct device *parent,
 	ret = device_init(gdev, desc);
 	if (ret)
 		goto err_put;
-	ret = drm_dev_register(&gdev->drm, 0);
+	ret = godwit_sleep_register(gdev);
 	if (ret)
 		goto err_pagemap;
+	ret = drm_dev_register(&gdev->drm, 0);
+	if (ret)
+		goto err_sleep;
 	drm_info(&gdev->drm, "%s: %llu MiB of %s VRAM\n", gdev->name, desc->vram_size >> 20,
 		 desc->kind == GODWIT_VRAM_PRIVATE ? "private" :
 		 desc->kind == GODWIT_VRAM_COHERENT ? "coherent" : "explicit");
 	return gdev;
 
+err_sleep:
+	godwit_sleep_unregister(gdev);
 err_pagemap:
 	godwit_zapper_stop(&gdev->zapper);
 	godwit_pagemap_fini(gdev);
@@ -176,6 +181,7 @@ void godwit_device_unregister(struct godwit_device *gdev)
 	if (IS_ERR_OR_NULL(gdev))
 		return;
 	drm_dev_unplug(&gdev->drm);
+	godwit_sleep_unregister(gdev);
 	godwit_vram_close(&gdev->vram);
 	device_detach_clients(gdev);
 	godwit_view_revoke_all(gdev);

@@ -13,6 +13,7 @@
 #include <godwit/device.h>
 
 #include "pagemap.h"
+#include "sleep.h"
 #include "stats.h"
 #include "touch.h"
 #include "vram.h"
@@ -68,6 +69,8 @@ struct godwit_device {
 	struct godwit_zapper zapper;
 	/** @next_mirror: id of the next mirror. */
 	atomic_t next_mirror;
+	/** @sleep: of the system. */
+	struct godwit_sleep sleep;
 };
 
 static inline struct godwit_device *to_godwit(struct drm_device *drm)

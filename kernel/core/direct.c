@@ -97,7 +97,7 @@ static void direct_take(struct direct *direct, unsigned int i, struct page *page
 	if (direct->reserved < pages || !godwit_direct_reaches(gdev, from))
 		return;
 	/* Not what is held there, nor what only waits for its last reference. */
-	if (!godwit_vram_leave(&from->vram, from_frame, pages, true, false))
+	if (!godwit_vram_leave(&from->vram, from_frame, pages, true, 0))
 		return;
 	frame = godwit_vram_take(gdev, client, &count);
 	if (frame == GODWIT_NO_FRAME || count != pages) {

@@ -174,7 +174,8 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	bool shielded;
 
 	godwit_batch_reset(batch);
-	count = godwit_vram_live(&gdev->vram, block, client, home->poison, batch->src);
+	count = godwit_vram_live(&gdev->vram, block, client, home->poison || home->advised,
+				 batch->src);
 	if (!count)
 		return;
 	for (i = 0; i < count; i++)
@@ -275,6 +276,7 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
 	job = evict_job_alloc(gdev, cause);
 	if (!job)
 		return -ENOMEM;
+	job->home.advised = eviction->advised;
 	for (block = 0; block < vram->frames.nr_blocks; block++) {
 		bool isolated = godwit_vram_isolate(vram, block);
 

@@ -12,9 +12,11 @@ struct godwit_client;
 struct godwit_device;
 
 /**
- * struct godwit_eviction - what an eviction did.
+ * struct godwit_eviction - what an eviction is to do, and did.
  */
 struct godwit_eviction {
+	/** @advised: what advice holds comes home, too. */
+	bool advised;
 	/** @moved: pages that came home. */
 	unsigned long moved;
 	/** @stayed: pages that did not. */

@@ -16,6 +16,7 @@
 
 #include <drm/drm_file.h>
 #include <drm/drm_gem.h>
+#include <drm/drm_print.h>
 #include <drm/drm_vma_manager.h>
 
 #include "client.h"
@@ -121,6 +122,70 @@ void godwit_gem_unplug(struct godwit_device *gdev)
 							GODWIT_OBJECT_WAIT_UNPLUG))
 			godwit_object_lose(obj);
 		dma_resv_unlock(obj->base.resv);
+		drm_gem_object_put(&obj->base);
+	}
+}
+
+/**
+ * godwit_gem_sleep() - bring all objects to RAM that I/O lets go of, pinned ones included.
+ * @gdev: the device, its VRAM asleep.
+ */
+void godwit_gem_sleep(struct godwit_device *gdev)
+{
+	unsigned int skipped = 0;
+	struct godwit_object *obj;
+	int ret;
+
+	while ((obj = gem_next(gdev, NULL, true, skipped))) {
+		ret = dma_resv_lock_interruptible(obj->base.resv, NULL);
+		if (!ret) {
+			ret = godwit_object_to_ram(obj, GODWIT_CAUSE_REQUEST,
+						   GODWIT_OBJECT_WAIT_MOVE);
+			if (!ret)
+				obj->asleep = obj->flags & GODWIT_GEM_PINNED;
+			dma_resv_unlock(obj->base.resv);
+		}
+		drm_gem_object_put(&obj->base);
+		if (task_sigpending(current))
+			return;
+		skipped += !!ret;
+		cond_resched();
+	}
+}
+
+/* The next object that godwit_gem_sleep() took from where it is pinned; a reference. */
+static struct godwit_object *gem_next_asleep(struct godwit_device *gdev)
+{
+	struct godwit_object *obj, *found = NULL;
+
+	spin_lock(&gdev->objects_lock);
+	list_for_each_entry(obj, &gdev->objects, link) {
+		if (READ_ONCE(obj->asleep) && kref_get_unless_zero(&obj->base.refcount)) {
+			found = obj;
+			break;
+		}
+	}
+	spin_unlock(&gdev->objects_lock);
+	return found;
+}
+
+/**
+ * godwit_gem_wake() - bring pinned objects back to VRAM.
+ * @gdev: the device, awake.
+ *
+ * Where that fails they stay in RAM, and work.
+ */
+void godwit_gem_wake(struct godwit_device *gdev)
+{
+	struct godwit_object *obj;
+	int ret;
+
+	while ((obj = gem_next_asleep(gdev))) {
+		WRITE_ONCE(obj->asleep, false);
+		ret = godwit_object_to_vram(obj);
+		if (ret)
+			drm_warn(&gdev->drm, "a pinned object of %lu KiB stays in RAM: error %d\n",
+				 obj->nr << (PAGE_SHIFT - 10), ret);
 		drm_gem_object_put(&obj->base);
 	}
 }

@@ -16,6 +16,8 @@ unsigned long godwit_gem_evict(struct godwit_device *gdev, const struct godwit_c
 			       enum drm_godwit_cause cause, unsigned long frames);
 unsigned long godwit_gem_frames(struct godwit_device *gdev, const struct godwit_client *client);
 void godwit_gem_unplug(struct godwit_device *gdev);
+void godwit_gem_sleep(struct godwit_device *gdev);
+void godwit_gem_wake(struct godwit_device *gdev);
 void godwit_gem_show(struct godwit_device *gdev, struct seq_file *m);
 
 int godwit_gem_create_ioctl(struct drm_device *drm, void *data, struct drm_file *file);

@@ -103,15 +103,18 @@ static void home_wait(struct godwit_batch *batch, const struct godwit_home *home
 }
 
 /*
- * Pinned frames stay, except that the access of a CPU is always served, and that
- * a device which goes away keeps nothing. A huge folio moves as a whole or not.
+ * Held frames stay, except that the access of a CPU is always served, that a device which goes
+ * away keeps nothing, and one which sleeps only what is pinned. A huge folio moves as a whole or
+ * not.
  */
-static bool home_takes_held(const struct godwit_home *home, unsigned int i, unsigned int pages)
+static u16 home_takes_held(const struct godwit_home *home, unsigned int i, unsigned int pages)
 {
 	if (home->cause == GODWIT_CAUSE_UNPLUG)
-		return true;
-	return home->cause == GODWIT_CAUSE_CPU_FAULT && i <= home->spare_index &&
-	       home->spare_index < i + pages;
+		return U16_MAX;
+	if (home->cause == GODWIT_CAUSE_CPU_FAULT && i <= home->spare_index &&
+	    home->spare_index < i + pages)
+		return U16_MAX;
+	return home->advised ? GODWIT_HOLD_ADVICE : 0;
 }
 
 /*

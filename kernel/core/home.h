@@ -32,6 +32,8 @@ struct godwit_home {
 	unsigned int spare_index;
 	/** @poison: what cannot be copied comes home empty, to be poisoned by the caller. */
 	bool poison;
+	/** @advised: what advice holds comes home, too. */
+	bool advised;
 	/** @gentle: do not try hard to find memory. */
 	bool gentle;
 	/** @moved: out, pages. */

@@ -22,6 +22,7 @@
 #include "job.h"
 #include "mirror.h"
 #include "queue.h"
+#include "sleep.h"
 #include "sync.h"
 
 /* Sizes in interface 1.0: no caller has smaller ones. */
@@ -79,12 +80,16 @@ void godwit_job_put(struct godwit_job *job)
  * godwit_job_poll() - may it go on?
  * @job: a job that has begun to wait or to run.
  *
+ * Where the system is about to sleep this returns when it has woken up; that time does not count.
+ *
  * Return: 0; otherwise the reason to end it now.
  */
-int godwit_job_poll(const struct godwit_job *job)
+int godwit_job_poll(struct godwit_job *job)
 {
-	int stopped = READ_ONCE(job->queue->stopped);
+	int stopped;
 
+	job->deadline += godwit_sleep_pass(job->queue);
+	stopped = READ_ONCE(job->queue->stopped);
 	if (stopped)
 		return stopped;
 	if (READ_ONCE(job->mirror->revoked) || !atomic_read(&job->mm->mm_users))

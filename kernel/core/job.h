@@ -78,7 +78,7 @@ struct godwit_job {
 struct godwit_job *godwit_job_create(struct drm_file *file,
 				     const struct drm_godwit_execute *args);
 void godwit_job_put(struct godwit_job *job);
-int godwit_job_poll(const struct godwit_job *job);
+int godwit_job_poll(struct godwit_job *job);
 int godwit_job_fetch(const struct godwit_job *job, void __user *results, unsigned int count,
 		     unsigned int stride);
 int godwit_job_check_results(u64 results, u32 count, u32 stride);

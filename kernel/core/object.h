@@ -34,6 +34,8 @@ struct godwit_object {
 	unsigned long nr;
 	/** @flags: GODWIT_GEM_*. */
 	u32 flags;
+	/** @asleep: it is pinned in VRAM, and in RAM for as long as the system sleeps. */
+	bool asleep;
 	/** @holders: importers that hold it in RAM. */
 	unsigned int holders;
 	/** @kmaps: how many want the mapping in the kernel (kmap.c). */

@@ -14,6 +14,9 @@
  * GODWIT_JOB_TIMEOUT_MS. Between two looks at whether it may go on (godwit_job_poll()) a job
  * serves one fault, which takes seconds at the most.
  *
+ * Sleep of the system (sleep.c): the thread stops before a job or in godwit_job_poll(), until it
+ * is over; who waits for a job sleeps on, unless it was not asleep yet (EINTR).
+ *
  * Stopping: with &godwit_queue.stopped set no job is accepted, and the thread ends those that
  * it has, with this error. godwit_device_unregister() does so after it let no call begin any
  * more, so the thread uses the driver's operations only while they are there, without holding
@@ -24,6 +27,7 @@
  * while it plays.
  */
 #include <linux/dma-fence.h>
+#include <linux/freezer.h>
 #include <linux/kthread.h>
 #include <linux/slab.h>
 
@@ -37,6 +41,7 @@
 #include "job.h"
 #include "mirror.h"
 #include "queue.h"
+#include "sleep.h"
 #include "sync.h"
 #include "trace.h"
 
@@ -120,10 +125,13 @@ static int queue_thread(void *data)
 		wait_event_idle(queue->wake,
 				kthread_should_stop() || !list_empty_careful(&queue->pending));
 		job = queue_next(queue);
-		if (job)
+		if (job) {
+			godwit_sleep_block(queue);
 			queue_play(queue, job);
-		else if (kthread_should_stop())
+			godwit_sleep_unblock(queue);
+		} else if (kthread_should_stop()) {
 			return 0;
+		}
 	}
 }
 
@@ -211,6 +219,7 @@ void godwit_queue_stop(struct godwit_client *client, int error)
 		WRITE_ONCE(queue->stopped, error);
 		mutex_unlock(&queue->lock);
 		wake_up_all(&queue->wake);
+		wake_up_all(&client->gdev->sleep.over);
 		kthread_stop(queue->thread);
 		queue->thread = NULL;
 		/* A thread that is stopped before it ran for the first time never does. */
@@ -276,7 +285,7 @@ static int queue_wait_done(struct godwit_queue *queue, struct godwit_job *job, l
 	long left;
 
 	/* The look before the last wake-up is with the lock, so syncobjs are signalled. */
-	left = wait_event_interruptible_timeout(queue->ended, READ_ONCE(job->done), timeout);
+	left = wait_event_freezable_timeout(queue->ended, READ_ONCE(job->done), timeout);
 	if (left < 0)
 		return -EINTR;
 	return queue_done(queue, job) ? 0 : -ETIME;

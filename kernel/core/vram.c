@@ -86,7 +86,7 @@ unsigned long godwit_vram_reserve(struct godwit_vram *vram, unsigned long count)
 	unsigned long got = 0;
 
 	spin_lock_irq(&vram->lock);
-	if (!vram->closed)
+	if (!vram->closed && !vram->asleep)
 		got = godwit_frames_reserve(&vram->frames, count);
 	spin_unlock_irq(&vram->lock);
 	return got;
@@ -191,9 +191,9 @@ void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned i
 }
 
 /* With the lock: is a frame somebody's memory, and may it leave? */
-static bool vram_may_leave(const struct godwit_vram *vram, unsigned long frame, bool held)
+static bool vram_may_leave(const struct godwit_vram *vram, unsigned long frame, u16 held)
 {
-	return vram->state[frame] == GODWIT_FRAME_LIVE && (held || !vram->hold[frame]);
+	return vram->state[frame] == GODWIT_FRAME_LIVE && !(vram->hold[frame] & ~held);
 }
 
 /**
@@ -202,14 +202,14 @@ static bool vram_may_leave(const struct godwit_vram *vram, unsigned long frame, 
  * @frame: the first.
  * @count: how many.
  * @whole: all of them leave or none does.
- * @held: also those that must not be evicted.
+ * @held: what may hold one that leaves all the same, of &godwit_vram.hold.
  *
  * Return: how many of them became LEAVING, from the first one on: up to one that is not LIVE,
  * or is held. Whoever looks for pages without their page tables (evict.c) can lock one that has
  * just moved elsewhere and waits for its last reference to go: that one must not move again.
  */
 unsigned int godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count,
-			       bool whole, bool held)
+			       bool whole, u16 held)
 {
 	unsigned int may = 0;
 
@@ -331,6 +331,32 @@ void godwit_vram_close(struct godwit_vram *vram)
 	spin_lock_irq(&vram->lock);
 	vram->closed = true;
 	spin_unlock_irq(&vram->lock);
+}
+
+/**
+ * godwit_vram_set_asleep() - let nobody reserve frames for a while.
+ * @vram: the VRAM.
+ * @asleep: whether.
+ */
+void godwit_vram_set_asleep(struct godwit_vram *vram, bool asleep)
+{
+	spin_lock_irq(&vram->lock);
+	vram->asleep = asleep;
+	spin_unlock_irq(&vram->lock);
+}
+
+/**
+ * godwit_vram_empty() - nobody has a frame, or is about to.
+ * @vram: the VRAM.
+ */
+bool godwit_vram_empty(struct godwit_vram *vram)
+{
+	bool empty;
+
+	spin_lock_irq(&vram->lock);
+	empty = !vram->frames.nr_used && !vram->frames.nr_reserved;
+	spin_unlock_irq(&vram->lock);
+	return empty;
 }
 
 /**

@@ -46,6 +46,8 @@ struct godwit_vram {
 	u64 clock;
 	/** @closed: no frame is reserved any more. */
 	bool closed;
+	/** @asleep: none for as long as this says so (sleep.c). */
+	bool asleep;
 	/** @freed: wakes whoever waits for frames to be given back. */
 	wait_queue_head_t freed;
 	/** @nr_frames: size. */
@@ -68,13 +70,15 @@ unsigned long godwit_vram_take(struct godwit_device *gdev, struct godwit_client 
 void godwit_vram_event(struct godwit_vram *vram, unsigned long frame, unsigned int count,
 		       enum godwit_frame_event event);
 unsigned int godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, unsigned int count,
-			       bool whole, bool held);
+			       bool whole, u16 held);
 struct godwit_client *godwit_vram_left(struct godwit_device *gdev, unsigned long frame,
 				       unsigned int *count);
 void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsigned int count);
 void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame);
 struct godwit_client *godwit_vram_owner_get(struct godwit_vram *vram, unsigned long frame);
 void godwit_vram_close(struct godwit_vram *vram);
+void godwit_vram_set_asleep(struct godwit_vram *vram, bool asleep);
+bool godwit_vram_empty(struct godwit_vram *vram);
 
 unsigned long godwit_vram_oldest(struct godwit_vram *vram, u64 before);
 u64 godwit_vram_now(struct godwit_vram *vram);

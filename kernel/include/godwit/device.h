@@ -37,6 +37,9 @@ struct page;
  * before it tells the kernel that the pages have moved. A device without an engine copies while
  * it is asked.
  *
+ * Sleep of the system: everything comes home first. When the driver's own callbacks for it are
+ * called no frame is in use and no operation runs; no byte of VRAM has to be kept.
+ *
  * Context: unless an operation says otherwise it may sleep; it must not take mmap_lock, must
  * not fault, and must not allocate memory in a way that reclaims (use GFP_NOIO at the most, and
  * have what copies need allocated beforehand): migrations call it with pages locked, and

@@ -40,8 +40,8 @@ extern "C" {
  * an error unless the call says so: their pages are counted as such.
  *
  * Output members are written also where a call fails, and then tell how far it
- * got. A call that is interrupted by a signal answers EINTR. A completion of io_uring is none, and
- * does not interrupt what moves pages.
+ * got. A call that is interrupted by a signal, or because the system is about to sleep, answers
+ * EINTR. A completion of io_uring is no signal, and does not interrupt what moves pages.
  *
  * Every call works on the address space of the calling process: the first one
  * that needs it attaches it (see &struct drm_godwit_attach). A descriptor that was inherited
