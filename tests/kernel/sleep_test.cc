@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Sleep of the system, as far as its processes being frozen (/sys/power/pm_test): all of what the module does for it.
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -9,10 +8,10 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
-#include <cstring>
 #include <thread>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/objects.h"
 #include "tests/kernel/settings.h"
 #include "tests/kernel/views.h"
 
@@ -40,45 +39,6 @@ class Sleep : public DeviceTest {
     const Settings delay({{"/sys/module/suspend/parameters/pm_test_delay", std::to_string(seconds)}});
     return write_file("/sys/power/state", "mem");
   }
-};
-
-// An object in VRAM, and its mapping.
-class Object {
- public:
-  Object(const Device& device, size_t size, uint32_t flags) : device_(device), size_(size) {
-    drm_godwit_gem_create args = {};
-    args.size = size;
-    args.place = GODWIT_PLACE_VRAM;
-    args.flags = flags;
-    EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_GEM_CREATE, &args), 0);
-    handle_ = args.handle;
-    void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, device.fd(), static_cast<off_t>(args.map_offset));
-    EXPECT_NE(at, MAP_FAILED) << strerror(errno);
-    data_ = static_cast<uint8_t*>(at);
-  }
-  ~Object() {
-    munmap(data_, size_);
-    drm_gem_close args = {};
-    args.handle = handle_;
-    EXPECT_EQ(device_.call(DRM_IOCTL_GEM_CLOSE, &args), 0);
-  }
-  Object(const Object&) = delete;
-  Object& operator=(const Object&) = delete;
-
-  uint8_t* data() const { return data_; }
-  size_t size() const { return size_; }
-  uint32_t place() const {
-    drm_godwit_gem_info args = {};
-    args.handle = handle_;
-    EXPECT_EQ(device_.call(DRM_IOCTL_GODWIT_GEM_INFO, &args), 0);
-    return args.place;
-  }
-
- private:
-  const Device& device_;
-  size_t size_;
-  uint32_t handle_ = 0;
-  uint8_t* data_ = nullptr;
 };
 
 TEST_F(Sleep, PagesComeHomeBeforehandAndMayGoAgainAfterwards) {
@@ -118,14 +78,14 @@ TEST_F(Sleep, WhatAdviceHoldsComesHomeTooAndIsHeldAgain) {
 }
 
 TEST_F(Sleep, ObjectsComeHomeAndPinnedOnesGoBack) {
-  Object plain(gpu_, kMiB, 0), pinned(gpu_, kMiB, GODWIT_GEM_PINNED);
+  Object plain(gpu_, kMiB, GODWIT_PLACE_VRAM), pinned(gpu_, kMiB, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
   fill(plain.data(), plain.size(), 4);
   fill(pinned.data(), pinned.size(), 5);
   const uint64_t home = gpu_.stat(GODWIT_STAT_PAGES_HOME);
   ASSERT_EQ(sleep(), 0);
   EXPECT_EQ(gpu_.stat(GODWIT_STAT_PAGES_HOME) - home, 2 * kMiB / kPage);
-  EXPECT_EQ(plain.place(), GODWIT_PLACE_SYSTEM);
-  EXPECT_EQ(pinned.place(), GODWIT_PLACE_VRAM);
+  EXPECT_EQ(plain.info().place, GODWIT_PLACE_SYSTEM);
+  EXPECT_EQ(pinned.info().place, GODWIT_PLACE_VRAM);
   EXPECT_BYTES(plain.data(), plain.size(), 4u);
   EXPECT_BYTES(pinned.data(), pinned.size(), 5u);
 }

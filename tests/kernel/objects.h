@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Objects of a device (GEM), mapped.
+#pragma once
+
+#include "tests/kernel/guest.h"
+
+namespace godwit::guest {
+
+// Both answer 0 or a negative errno.
+int create(const Device& device, size_t size, uint32_t place, uint32_t flags, drm_godwit_gem_create* args);
+int close_handle(const Device& device, uint32_t handle);
+
+// An object and its mapping; fails the test where it cannot be made.
+class Object {
+ public:
+  Object(const Device& device, size_t size, uint32_t place, uint32_t flags = 0);
+  ~Object();
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+
+  uint8_t* data() const { return data_; }
+  size_t size() const { return size_; }
+  uint32_t handle() const { return handle_; }
+  // The mapping stays.
+  void close();
+  drm_godwit_gem_info info() const;
+  int move(uint32_t place) const;
+
+ private:
+  const Device& device_;
+  size_t size_;
+  uint32_t handle_ = 0;
+  uint8_t* data_ = nullptr;
+};
+
+}  // namespace godwit::guest
