@@ -133,6 +133,8 @@ def run_all(machine, programs, options, report, logs):
         kept = logs / f"boot{boot}"
         outcome = machine.run(steps, keep=kept)
         (kept / "kernel.log").write_text("\n".join(outcome.log.lines))
+        for number, dead in enumerate(outcome.dead_boots):
+            (kept / f"dead.{number}.kernel.log").write_text("\n".join(dead.log.lines))
         begun = [number for number in range(len(left)) if number in outcome.status or number == outcome.unfinished]
         for number in begun:
             show(kept, number, left[number][0])

@@ -13,6 +13,8 @@ COMPLAINT = re.compile(
 )
 # Said of the processor, not of the kernel's state.
 HARMLESS = re.compile(r"WARNING: Spectre")
+# What it says when it does not get on, whoever keeps it waiting.
+WAITED = re.compile(r"INFO: rcu_|rcu: INFO: .* stall|soft lockup|hard LOCKUP|INFO: task .* blocked")
 # What set_pmd_migration_entry() of Linux 7.2 and 7.3 does to an exit that looks at the wrong moment (docs/locking.md): it
 # leaves the entry of a huge page behind. Entries of pages in memory and counts of anything else are something else.
 LEFT_BEHIND = (
@@ -86,6 +88,14 @@ class KernelLog:
             step = known(line, step)
             if step:
                 self.known.append(self.complaints[-1])
+
+    @property
+    def only_waited(self):
+        return all(WAITED.search(line) for _, _, line in self.complaints)
+
+    @property
+    def last(self):
+        return next((message(line) for line in reversed(self.lines) if message(line)), "")
 
     def excerpt(self, count):
         """The first complaint and what led to it; without one, the end."""

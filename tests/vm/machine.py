@@ -23,10 +23,13 @@ QEMU = "qemu-system-x86_64"
 BOOT_LIMIT_S = 180
 # The debug kernel boots in 35 to 60 s, and in several times that beside other machines.
 DEBUG_BOOT_LIMIT_S = 600
-# The emulator sometimes runs an int3 that the kernel on the other processor has just patched away. A boot that ends so
-# before the agent is there, so without a module of ours, is repeated, and reported. Any other panic is the verdict.
+# The emulator sometimes runs an int3 that the kernel on the other processor has just patched away, and sometimes just stands
+# still. A boot that ends so before the agent is there, so without a module of ours, is repeated, and reported. Any other
+# panic is the verdict.
 EMULATOR_FAULT = "Oops: int3:"
 BOOTS = 3
+# Of those, as they take the whole boot limit: one may stand still, the next one is the verdict.
+HUNG_BOOTS = 1
 # Loading and unloading modules, ending a step's processes, kmemleak.
 STEP_SLACK_S = 60
 PR_SET_PDEATHSIG = 1
@@ -68,8 +71,10 @@ class Outcome:
     up: bool = False
     done: bool = False
     lost: str = ""
-    # Of boots before this one that the emulator ended.
-    dead_boots: list[KernelLog] = field(default_factory=list)
+    # The VM had to be ended.
+    out_of_time: bool = False
+    # Of boots before this one that the emulator ended, or that stood still.
+    dead_boots: list["Outcome"] = field(default_factory=list)
     # Exit status, "timeout", or "module" where the modules did not load for it.
     status: dict[int, int | str] = field(default_factory=dict)
     problem: dict[int, str] = field(default_factory=dict)
@@ -79,6 +84,15 @@ class Outcome:
     unload_problem: str = ""
     leaks: str = ""
     seconds: float = 0
+
+    @property
+    def emulator_died(self):
+        return not self.up and bool(self.log.panic) and EMULATOR_FAULT in self.log.complaints[0][2]
+
+    @property
+    def hung(self):
+        """It stood still while it booted, and said nothing of it but that it was kept waiting."""
+        return not self.up and self.out_of_time and not self.log.panic and self.log.only_waited
 
 
 def hardware_virtualisation():
@@ -116,10 +130,10 @@ class Machine:
         while True:
             outcome = self._boot(steps, out, err, keep)
             outcome.dead_boots = dead
-            emulator = outcome.log.panic and EMULATOR_FAULT in outcome.log.complaints[0][2]
-            if outcome.up or not emulator or len(dead) + 1 == BOOTS:
+            repeat = outcome.emulator_died or outcome.hung and sum(other.hung for other in dead) < HUNG_BOOTS
+            if not repeat or len(dead) + 1 == BOOTS:
                 return outcome
-            dead.append(outcome.log)
+            dead.append(outcome)
 
     def _boot(self, steps, out, err, keep):
         folder = Path(tempfile.mkdtemp(prefix="godwit-vm."))
@@ -239,7 +253,7 @@ class Machine:
                 os.close(ended)
 
     def _outcome(self, job, console, lost):
-        outcome = Outcome(log=KernelLog(console.read_text(errors="replace")), lost=lost)
+        outcome = Outcome(log=KernelLog(console.read_text(errors="replace")), lost=lost, out_of_time=bool(lost))
         for line in (job / "events").read_text().splitlines():
             try:
                 event = json.loads(line)
@@ -257,6 +271,8 @@ class Machine:
             outcome.done = outcome.done or "done" in event
             outcome.stuck = event.get("stuck", outcome.stuck)
             outcome.unload_problem = (event.get("problem") or "") if "unloaded" in event else outcome.unload_problem
+        if outcome.out_of_time and not outcome.up:
+            outcome.lost += f"; the kernel's last line: {outcome.log.last or 'none'}"
         if (job / "leaks").exists():
             outcome.leaks = (job / "leaks").read_text(errors="replace").strip()
         if not outcome.done and (job / "agent.output").exists():

@@ -129,12 +129,11 @@ def parameters_of(texts):
 
 
 def remarks(outcome):
-    """What to say beside the verdict: boots that were repeated, with the first complaint and what the panic said, and which
-    complaints are known mistakes of the kernel."""
-    said = [
-        f"the kernel died while it booted, before anything of this tree ran; booted again: {log.complaints[0][2]} ({log.panic[2]})"
-        for log in outcome.dead_boots
-    ]
+    """What to say beside the verdict: boots that were repeated, and why, and which complaints are known mistakes of the kernel."""
+    said = []
+    for dead in outcome.dead_boots:
+        why = dead.lost if dead.hung else f"{dead.log.complaints[0][2]} ({dead.log.panic[2]})"
+        said.append(f"the kernel died while it booted, before anything of this tree ran; booted again: {why}")
     left_behind = [f"{line} in {case}" for _, case, line in outcome.log.known if "bad pmd" in line]
     if left_behind:
         said.append(f"a known mistake of the kernel, {len(left_behind)} times (docs/locking.md), the first: {left_behind[0]}")
