@@ -10,8 +10,10 @@
 #include <linux/build_bug.h>
 #include <linux/stddef.h>
 #else
-#include <assert.h>
 #include <stddef.h>
+#if !defined(__cplusplus) && !defined(static_assert)
+#define static_assert _Static_assert
+#endif
 #endif
 
 /** define GODWIT_LAYOUT_SIZE - the size of a structure, which is a multiple of 8. */
