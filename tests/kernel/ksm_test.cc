@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 
@@ -98,7 +99,7 @@ TEST_F(Ksm, PagesThatAreBeingMergedKeepTheirBytes) {
     gpu_.to_vram(memory.data(), memory.size());
     if (round % 2) {
       const Done done = execute(gpu_, {op::add(memory.data(), memory.size(), 0)});
-      EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;
+      EXPECT_TRUE(done.ok() || done.status == -EBUSY) << done.error << ", status " << done.status;
     }
     if (round % 3) gpu_.to_ram(memory.data(), memory.size());
     ASSERT_EQ(same(memory), memory.size() / sizeof(kSame)) << "round " << round;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Sleep of the system, as far as its processes being frozen (/sys/power/pm_test): all of what the module does for it.
+// What becomes of memory, objects and jobs while the system sleeps.
 #include <fcntl.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -12,7 +12,7 @@
 
 #include "tests/kernel/jobs.h"
 #include "tests/kernel/objects.h"
-#include "tests/kernel/settings.h"
+#include "tests/kernel/system_sleep.h"
 #include "tests/kernel/views.h"
 
 namespace godwit::guest {
@@ -24,21 +24,14 @@ class Sleep : public DeviceTest {
  protected:
   void SetUp() override {
     DeviceTest::SetUp();
-    const int status = write_file("/sys/power/pm_test", "freezer");
-    if (status == -ENOENT) GTEST_SKIP() << "a kernel without PM_DEBUG does not test its sleep";
-    ASSERT_EQ(status, 0);
-  }
-  void TearDown() override {
-    (void)write_file("/sys/power/pm_test", "none");
-    DeviceTest::TearDown();
+    if (system_.status() == -ENOENT) GTEST_SKIP() << "a kernel without PM_DEBUG does not test its sleep";
+    ASSERT_EQ(system_.status(), 0);
   }
   bool migrates() const { return gpu_.info().kind != GODWIT_KIND_EXPLICIT; }
+  int sleep(unsigned seconds = 0) const { return system_.once(seconds); }
 
-  // Sleeps, and wakes up after so many seconds. 0 or a negative errno.
-  static int sleep(unsigned seconds = 0) {
-    const Settings delay({{"/sys/module/suspend/parameters/pm_test_delay", std::to_string(seconds)}});
-    return write_file("/sys/power/state", "mem");
-  }
+ private:
+  const SystemSleep system_;
 };
 
 TEST_F(Sleep, PagesComeHomeBeforehandAndMayGoAgainAfterwards) {
