@@ -4,7 +4,8 @@
  *
  * Overview: which frame of VRAM is free, whose it is, and what may happen to it next. The free
  * map and the table of states are in ../state, and are tested without a kernel. Nothing here
- * touches the bytes of a frame. Which frames must not be evicted is in hold.c.
+ * touches the bytes of a frame. Which blocks are evicted is in block.c, and which frames must not
+ * be in hold.c.
  *
  * A migration reserves frames (godwit_vram_reserve(), which evict.c surrounds with eviction),
  * takes those it needs when it knows them (godwit_vram_take(), cannot fail then) and gives the
@@ -68,7 +69,11 @@ void godwit_vram_fini(struct godwit_vram *vram)
 	vram->owner = NULL;
 }
 
-static void vram_wake(struct godwit_vram *vram)
+/**
+ * godwit_vram_wake() - something was given back: whoever waits looks again.
+ * @vram: the VRAM.
+ */
+void godwit_vram_wake(struct godwit_vram *vram)
 {
 	if (wq_has_sleeper(&vram->freed))
 		wake_up_all(&vram->freed);
@@ -104,7 +109,7 @@ void godwit_vram_unreserve(struct godwit_vram *vram, unsigned long count)
 	spin_lock_irq(&vram->lock);
 	godwit_frames_unreserve(&vram->frames, count);
 	spin_unlock_irq(&vram->lock);
-	vram_wake(vram);
+	godwit_vram_wake(vram);
 }
 
 static bool vram_step(struct godwit_vram *vram, unsigned long frame, enum godwit_frame_event event)
@@ -288,19 +293,7 @@ void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsign
 		godwit_stat_vram(gdev, owner, -((s64)same << PAGE_SHIFT));
 		godwit_client_put_many(owner, same);
 	}
-	vram_wake(vram);
-}
-
-/**
- * godwit_vram_touch() - a frame was used: it is not the next to be evicted.
- * @vram: the VRAM.
- * @frame: the frame.
- */
-void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame)
-{
-	spin_lock_irq(&vram->lock);
-	godwit_frames_touch(&vram->frames, frame / GODWIT_BLOCK_FRAMES, ++vram->clock);
-	spin_unlock_irq(&vram->lock);
+	godwit_vram_wake(vram);
 }
 
 /**
@@ -357,113 +350,6 @@ bool godwit_vram_empty(struct godwit_vram *vram)
 	empty = !vram->frames.nr_used && !vram->frames.nr_reserved;
 	spin_unlock_irq(&vram->lock);
 	return empty;
-}
-
-/**
- * godwit_vram_now() - the clock that orders uses.
- * @vram: the VRAM.
- */
-u64 godwit_vram_now(struct godwit_vram *vram)
-{
-	u64 now;
-
-	spin_lock_irq(&vram->lock);
-	now = ++vram->clock;
-	spin_unlock_irq(&vram->lock);
-	return now;
-}
-
-/**
- * godwit_vram_oldest() - isolate the block that was used longest ago.
- * @vram: the VRAM.
- * @before: only blocks that were last used before this godwit_vram_now().
- *
- * Return: the block, isolated, or GODWIT_NO_BLOCK.
- */
-unsigned long godwit_vram_oldest(struct godwit_vram *vram, u64 before)
-{
-	unsigned long block;
-
-	spin_lock_irq(&vram->lock);
-	block = godwit_frames_oldest(&vram->frames, before);
-	if (block != GODWIT_NO_BLOCK && !godwit_frames_isolate(&vram->frames, block))
-		block = GODWIT_NO_BLOCK;
-	spin_unlock_irq(&vram->lock);
-	return block;
-}
-
-/**
- * godwit_vram_isolate() - let nothing be taken from a block.
- * @vram: the VRAM.
- * @block: its index.
- */
-bool godwit_vram_isolate(struct godwit_vram *vram, unsigned long block)
-{
-	bool ok;
-
-	spin_lock_irq(&vram->lock);
-	ok = godwit_frames_isolate(&vram->frames, block);
-	spin_unlock_irq(&vram->lock);
-	return ok;
-}
-
-/**
- * godwit_vram_isolated() - is a block being evicted?
- * @vram: the VRAM.
- * @block: its index.
- */
-bool godwit_vram_isolated(struct godwit_vram *vram, unsigned long block)
-{
-	bool isolated;
-
-	spin_lock_irq(&vram->lock);
-	isolated = vram->frames.blocks[block].isolated;
-	spin_unlock_irq(&vram->lock);
-	return isolated;
-}
-
-/**
- * godwit_vram_rejoin() - the end of isolation.
- * @vram: the VRAM.
- * @block: its index.
- */
-void godwit_vram_rejoin(struct godwit_vram *vram, unsigned long block)
-{
-	spin_lock_irq(&vram->lock);
-	godwit_frames_rejoin(&vram->frames, block);
-	spin_unlock_irq(&vram->lock);
-	vram_wake(vram);
-}
-
-/**
- * godwit_vram_live() - the frames of a block that hold somebody's memory.
- * @vram: the VRAM.
- * @block: its index.
- * @client: only frames of this client, or NULL.
- * @held: also those that must not be evicted.
- * @frames: room for GODWIT_BLOCK_FRAMES, set in ascending order.
- *
- * Return: how many. Any of them may be freed as soon as this returns.
- */
-unsigned int godwit_vram_live(struct godwit_vram *vram, unsigned long block,
-			      const struct godwit_client *client, bool held,
-			      unsigned long *frames)
-{
-	unsigned long first = block * GODWIT_BLOCK_FRAMES, i;
-	unsigned int count = 0;
-
-	spin_lock_irq(&vram->lock);
-	for (i = first; i < first + GODWIT_BLOCK_FRAMES; i++) {
-		if (vram->state[i] != GODWIT_FRAME_LIVE)
-			continue;
-		if (client && vram->owner[i] != client)
-			continue;
-		if (!held && vram->hold[i])
-			continue;
-		frames[count++] = i;
-	}
-	spin_unlock_irq(&vram->lock);
-	return count;
 }
 
 /**

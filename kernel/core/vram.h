@@ -62,6 +62,7 @@ static inline unsigned long godwit_vram_max_pinned(const struct godwit_vram *vra
 
 int godwit_vram_init(struct godwit_vram *vram, unsigned long nr_frames);
 void godwit_vram_fini(struct godwit_vram *vram);
+void godwit_vram_wake(struct godwit_vram *vram);
 
 unsigned long godwit_vram_reserve(struct godwit_vram *vram, unsigned long count);
 void godwit_vram_unreserve(struct godwit_vram *vram, unsigned long count);
@@ -74,12 +75,12 @@ unsigned int godwit_vram_leave(struct godwit_vram *vram, unsigned long frame, un
 struct godwit_client *godwit_vram_left(struct godwit_device *gdev, unsigned long frame,
 				       unsigned int *count);
 void godwit_vram_release(struct godwit_device *gdev, unsigned long frame, unsigned int count);
-void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame);
 struct godwit_client *godwit_vram_owner_get(struct godwit_vram *vram, unsigned long frame);
 void godwit_vram_close(struct godwit_vram *vram);
 void godwit_vram_set_asleep(struct godwit_vram *vram, bool asleep);
 bool godwit_vram_empty(struct godwit_vram *vram);
 
+void godwit_vram_touch(struct godwit_vram *vram, unsigned long frame);
 unsigned long godwit_vram_oldest(struct godwit_vram *vram, u64 before);
 u64 godwit_vram_now(struct godwit_vram *vram);
 bool godwit_vram_isolate(struct godwit_vram *vram, unsigned long block);
