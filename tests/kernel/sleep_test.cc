@@ -30,7 +30,6 @@ class Sleep : public DeviceTest {
   bool migrates() const { return gpu_.info().kind != GODWIT_KIND_EXPLICIT; }
   int sleep(unsigned seconds = 0) const { return system_.once(seconds); }
 
- private:
   const SystemSleep system_;
 };
 
@@ -50,6 +49,24 @@ TEST_F(Sleep, PagesComeHomeBeforehandAndMayGoAgainAfterwards) {
   EXPECT_EQ(gpu_.to_vram(small.data(), small.size()).moved, small.size() / kPage);
   EXPECT_EQ(gpu_.to_vram(huge.data(), huge.size()).moved, huge.size() / kPage);
   EXPECT_BYTES(small.data(), small.size(), 1u);
+}
+
+// Whose image would have nothing of what is in VRAM.
+TEST_F(Sleep, HibernationBringsPagesAndObjectsHomeToo) {
+  if (!migrates()) GTEST_SKIP() << "pages do not migrate to this device";
+  Memory memory(2 * kMiB);
+  Object object(gpu_, kMiB, GODWIT_PLACE_VRAM);
+  fill(memory.data(), memory.size(), 10);
+  fill(object.data(), object.size(), 11);
+  ASSERT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  const int status = system_.hibernate();
+  if (status == -EINVAL) GTEST_SKIP() << "no hibernation in this kernel";
+  ASSERT_EQ(status, 0);
+  EXPECT_EQ(gpu_.info().vram_free, gpu_.info().vram_total);
+  EXPECT_EQ(object.info().place, GODWIT_PLACE_SYSTEM);
+  EXPECT_BYTES(memory.data(), memory.size(), 10u);
+  EXPECT_BYTES(object.data(), object.size(), 11u);
+  EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
 }
 
 TEST_F(Sleep, WhatAdviceHoldsComesHomeTooAndIsHeldAgain) {

@@ -12,9 +12,9 @@ SystemSleep::SystemSleep() : status_(write_file("/sys/power/pm_test", "freezer")
 
 SystemSleep::~SystemSleep() { (void)write_file("/sys/power/pm_test", "none"); }
 
-int SystemSleep::once(unsigned seconds) const {
+int SystemSleep::enter(const char* state, unsigned seconds) {
   const Settings delay({{"/sys/module/suspend/parameters/pm_test_delay", std::to_string(seconds)}});
-  return write_file("/sys/power/state", "mem");
+  return write_file("/sys/power/state", state);
 }
 
 }  // namespace godwit::guest

@@ -15,9 +15,12 @@ class SystemSleep {
   // -ENOENT on a kernel without PM_DEBUG.
   int status() const { return status_; }
   // Sleeps, and wakes up after so many seconds. 0 or a negative errno.
-  int once(unsigned seconds = 0) const;
+  int once(unsigned seconds = 0) const { return enter("mem", seconds); }
+  // The same of hibernation. -EINVAL on a kernel without it.
+  int hibernate() const { return enter("disk", 0); }
 
  private:
+  static int enter(const char* state, unsigned seconds);
   int status_;
 };
 
