@@ -38,13 +38,16 @@ struct Done {
 using Commands = std::vector<drm_godwit_command>;
 using Syncs = std::vector<drm_godwit_sync>;
 
+// As long as there is: of a test that is not about time, none runs out because others use the processors.
+inline constexpr uint32_t kLongestMs = 60000;
+
 // Queues a job without waiting for it.
-Done submit(const Device& device, const Commands& commands, uint32_t timeout_ms = 0,
+Done submit(const Device& device, const Commands& commands, uint32_t timeout_ms = kLongestMs,
             const Syncs& syncs = {});
 // Waits for it and fetches `count` results.
-Done wait(const Device& device, uint64_t job, size_t count, uint32_t timeout_ms = 30000);
+Done wait(const Device& device, uint64_t job, size_t count, uint32_t timeout_ms = kLongestMs);
 // Both in one call.
-Done execute(const Device& device, const Commands& commands, uint32_t timeout_ms = 0,
+Done execute(const Device& device, const Commands& commands, uint32_t timeout_ms = kLongestMs,
              const Syncs& syncs = {});
 
 // Executes commands of one access each until all are done: again what a page that kept moving away for a second left undone
