@@ -19,8 +19,12 @@
  * and has taken the users of the mm.
  */
 #include <linux/hmm.h>
+#include <linux/hugetlb_inline.h>
+#include <linux/leafops.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
+#include <linux/pgtable.h>
+#include <linux/rcupdate.h>
 #include <linux/sched/signal.h>
 
 #include "../compat/userfaultfd.h"
@@ -244,6 +248,68 @@ static void look_show(unsigned long *pfns, unsigned long count)
 			pfns[i] |= HMM_PFN_VALID;
 }
 
+/* The entry of an address for 2 MiB, as it was at some moment. */
+static pmd_t look_pmd(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	if (!pgd_present(*pgd))
+		return __pmd(0);
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(*p4d))
+		return __pmd(0);
+	pud = pud_offset(p4d, addr);
+	if (!pud_present(*pud) || pud_leaf(*pud))
+		return __pmd(0);
+	return pmdp_get_lockless(pmd_offset(pud, addr));
+}
+
+/*
+ * Was a page there, or was one just moving, where the kernel's helper saw neither? Of an entry for
+ * migration it says as much as of none, and its end is no change that a notifier is told of. With
+ * RCU, which page tables are freed by.
+ */
+static bool look_has_missed(struct mm_struct *mm, unsigned long addr)
+{
+	pmd_t pmd = look_pmd(mm, addr);
+	softleaf_t entry;
+	pte_t pte;
+
+	if (pmd_none(pmd))
+		return false;
+	if (!pmd_present(pmd) || pmd_leaf(pmd)) {
+		if (pmd_present(pmd) || pmd_is_migration_entry(pmd))
+			return true;
+		entry = softleaf_from_pmd(pmd);
+	} else {
+		pte = ptep_get_lockless(pte_offset_kernel(&pmd, addr));
+		if (pte_none(pte) || pte_present(pte))
+			return pte_present(pte);
+		entry = softleaf_from_pte(pte);
+		if (softleaf_is_migration(entry))
+			return true;
+	}
+	return softleaf_is_device_private(entry) &&
+	       page_pgmap(softleaf_to_page(entry))->owner == godwit_pagemap_owner_cookie();
+}
+
+/* Is all of a part of the range that is in one VMA where it was seen, or nowhere? */
+static bool look_is_settled(const struct godwit_look *look, unsigned long start, unsigned long end)
+{
+	const unsigned long *pfns = look_pfns(look, start);
+	struct mm_struct *mm = look->chunk->mirror->mm;
+	unsigned long i, count = (end - start) >> PAGE_SHIFT;
+	bool missed = false;
+
+	rcu_read_lock();
+	for (i = 0; i < count && !missed; i++)
+		missed = !pfns[i] && look_has_missed(mm, start + i * PAGE_SIZE);
+	rcu_read_unlock();
+	return !missed;
+}
+
 /*
  * What the kernel's helper says, mapping by mapping, made to what we say of it. Entries that nobody
  * may use, though there is a page, have one that is not valid: NUMA balancing makes them to see who
@@ -268,6 +334,9 @@ static int look_in_vmas(const struct godwit_look *look)
 		count = (next - pos) >> PAGE_SHIFT;
 		if (look->unhide && !godwit_vma_hides(vma))
 			ret = look_unhide(look, vma, pos, next);
+		if (!ret && look->settled && !is_vm_hugetlb_page(vma) &&
+		    !look_is_settled(look, pos, next))
+			ret = -EBUSY;
 		if (!look->fault)
 			look_show(look_pfns(look, pos), count);
 		look_restrict(look, vma, look_pfns(look, pos), count);

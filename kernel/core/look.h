@@ -40,6 +40,8 @@ struct godwit_look {
 	bool strangers;
 	/** @unhide: see to it first that NUMA balancing hides none of it. Not with @nowait. */
 	bool unhide;
+	/** @settled: wait for pages that are just moving, rather than to say that there is none. */
+	bool settled;
 	/** @nowait: -EAGAIN rather than wait for mmap_lock. Not with @fault. */
 	bool nowait;
 	/** @addr: with @fault. */

@@ -4,7 +4,7 @@
  *
  * Overview: tells where each page of a range is. Nothing is remembered for it: the kernel's
  * page table and the device's are read at the time of the call, 2 MiB at a time, each at one
- * moment.
+ * moment. A page that is just moving is waited for.
  *
  * Locking: godwit_look() leaves the lock of the chunk held; under it the device's table is read
  * as well, so that the two belong together.
@@ -82,7 +82,7 @@ static void residency_count(struct drm_godwit_residency *args, u32 page)
 static int residency_leaf(struct godwit_mirror *mirror, unsigned long start, unsigned long end,
 			  unsigned long *pfns, u32 *pages, struct drm_godwit_residency *args)
 {
-	struct godwit_look look = { .start = start, .end = end, .pfns = pfns };
+	struct godwit_look look = { .start = start, .end = end, .pfns = pfns, .settled = true };
 	unsigned int i, count = (end - start) >> PAGE_SHIFT;
 	int ret;
 

@@ -97,6 +97,22 @@ TEST_P(Look, FaultsOfTheDeviceAreNotDisturbedByNeighbours) {
   EXPECT_LE(gpu_.stat(GODWIT_STAT_RETRIES) - before, 10 * kRounds);
 }
 
+// They are in RAM or in VRAM, and in between they are waited for.
+TEST_P(Look, WhoAsksIsNotToldThatPagesThatJustMoveAreNowhere) {
+  constexpr uint64_t kRounds = 50, kLooks = 500;
+  const Memory memory(kHuge, kind());
+  fill(memory.data(), kHuge, 1);
+  const Meanwhile moving(kRounds, [this, &memory] {
+    gpu_.to_vram(memory.data(), kHuge);
+    gpu_.to_ram(memory.data(), kHuge);
+    return 1;
+  });
+  for (uint64_t look = 0; look < kLooks || !moving.seen(); ++look) {
+    const drm_godwit_residency all = gpu_.residency(memory.data(), kHuge);
+    ASSERT_EQ(all.in_system + all.in_vram, kHuge / kPage) << "in look " << look;
+  }
+}
+
 using Touch = DeviceTest;
 
 Commands touch(uint8_t* at, bool write, bool in_place) {

@@ -90,7 +90,7 @@ extern "C" {
  * enum drm_godwit_place - where a page is, or should be.
  */
 enum drm_godwit_place {
-	/** @GODWIT_PLACE_NONE: Nowhere: a hole, or a page that was never touched. */
+	/** @GODWIT_PLACE_NONE: Nowhere: a hole, a page that was never touched, or one on swap. */
 	GODWIT_PLACE_NONE = 0,
 	/** @GODWIT_PLACE_SYSTEM: In RAM. */
 	GODWIT_PLACE_SYSTEM = 1,
@@ -319,15 +319,15 @@ enum drm_godwit_stay {
 	/** @GODWIT_STAY_COPY: The device failed to copy it. */
 	GODWIT_STAY_COPY = 7,
 	/**
-	 * @GODWIT_STAY_EMPTY: Nothing there to move: never touched (or, to RAM, on swap). To
-	 * VRAM such pages are made, unless GODWIT_MIGRATE_SKIP_EMPTY says otherwise.
+	 * @GODWIT_STAY_EMPTY: Nothing there to move: never touched (or, to RAM, on swap, or just
+	 * moving). To VRAM such pages are made, unless GODWIT_MIGRATE_SKIP_EMPTY says otherwise.
 	 */
 	GODWIT_STAY_EMPTY = 8,
 	/** @GODWIT_STAY_ADVICE: Pinned by advice or by PIN to where it is. */
 	GODWIT_STAY_ADVICE = 9,
 	/** @GODWIT_STAY_INTERRUPTED: A signal came first. */
 	GODWIT_STAY_INTERRUPTED = 10,
-	/** @GODWIT_STAY_SWAPPED: On swap. */
+	/** @GODWIT_STAY_SWAPPED: On swap, or just moving. */
 	GODWIT_STAY_SWAPPED = 11,
 	/** @GODWIT_STAY_COUNT: Number of reasons that this header knows. */
 	GODWIT_STAY_COUNT = 12,
@@ -506,8 +506,8 @@ struct drm_godwit_discard {
  * now.
  *
  * One __u32 a page. Exact at one moment for each 2 MiB; a page may have moved by the time the
- * caller reads it. Faults nothing in and moves nothing. The counters count all pages of the
- * range.
+ * caller reads it. Faults nothing in and moves nothing, but waits for pages that are just moving.
+ * The counters count all pages of the range.
  *
  * Errors: EBUSY, the range changed without pause for a second.
  */
