@@ -31,6 +31,7 @@
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
+#include "entry.h"
 #include "look.h"
 #include "mirror.h"
 
@@ -248,24 +249,6 @@ static void look_show(unsigned long *pfns, unsigned long count)
 			pfns[i] |= HMM_PFN_VALID;
 }
 
-/* The entry of an address for 2 MiB, as it was at some moment. */
-static pmd_t look_pmd(struct mm_struct *mm, unsigned long addr)
-{
-	pgd_t *pgd = pgd_offset(mm, addr);
-	p4d_t *p4d;
-	pud_t *pud;
-
-	if (!pgd_present(*pgd))
-		return __pmd(0);
-	p4d = p4d_offset(pgd, addr);
-	if (!p4d_present(*p4d))
-		return __pmd(0);
-	pud = pud_offset(p4d, addr);
-	if (!pud_present(*pud) || pud_leaf(*pud))
-		return __pmd(0);
-	return pmdp_get_lockless(pmd_offset(pud, addr));
-}
-
 /*
  * Was a page there, or was one just moving, where the kernel's helper saw neither? Of an entry for
  * migration it says as much as of none, and its end is no change that a notifier is told of. With
@@ -273,10 +256,13 @@ static pmd_t look_pmd(struct mm_struct *mm, unsigned long addr)
  */
 static bool look_has_missed(struct mm_struct *mm, unsigned long addr)
 {
-	pmd_t pmd = look_pmd(mm, addr);
+	pmd_t *at = godwit_pmd_at(mm, addr), pmd;
 	softleaf_t entry;
 	pte_t pte;
 
+	if (!at)
+		return false;
+	pmd = pmdp_get_lockless(at);
 	if (pmd_none(pmd))
 		return false;
 	if (!pmd_present(pmd) || pmd_leaf(pmd)) {

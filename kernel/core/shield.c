@@ -53,6 +53,7 @@
 
 #include "../compat/rmap.h"
 #include "device.h"
+#include "entry.h"
 #include "pagemap.h"
 #include "shield.h"
 
@@ -96,26 +97,13 @@ void godwit_shield_fini(void)
 static pmd_t *shield_pmd(struct folio *folio, struct vm_area_struct *vma)
 {
 	unsigned long first = godwit_vma_anon_pgoff(vma), addr;
-	pgd_t *pgd;
-	p4d_t *p4d;
-	pud_t *pud;
 
 	if (folio->index < first)
 		return NULL;
 	addr = vma->vm_start + ((folio->index - first) << PAGE_SHIFT);
 	if (addr >= vma->vm_end || vma->vm_end - addr < PMD_SIZE || !IS_ALIGNED(addr, PMD_SIZE))
 		return NULL;
-
-	pgd = pgd_offset(vma->vm_mm, addr);
-	if (!pgd_present(*pgd))
-		return NULL;
-	p4d = p4d_offset(pgd, addr);
-	if (!p4d_present(*p4d))
-		return NULL;
-	pud = pud_offset(p4d, addr);
-	if (!pud_present(*pud) || pud_leaf(*pud))
-		return NULL;
-	return pmd_offset(pud, addr);
+	return godwit_pmd_at(vma->vm_mm, addr);
 }
 
 static bool shield_entry(struct folio *folio, struct vm_area_struct *vma)
