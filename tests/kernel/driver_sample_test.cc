@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // The driver of samples/05_driver, built as any driver that needs the module, and used.
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -8,6 +7,7 @@
 #include <memory>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/objects.h"
 
 namespace godwit::guest {
 namespace {
@@ -92,26 +92,14 @@ TEST_F(DriverSample, PagesStayWhereTheEngineFails) {
 }
 
 TEST_F(DriverSample, AnObjectComesToRamWhenTheCpuTouchesIt) {
-  drm_godwit_gem_create create = {};
-  create.size = kMiB;
-  create.place = GODWIT_PLACE_VRAM;
-  ASSERT_EQ(card_->call(DRM_IOCTL_GODWIT_GEM_CREATE, &create), 0);
-  void* at = mmap(nullptr, kMiB, PROT_READ | PROT_WRITE, MAP_SHARED, card_->fd(), static_cast<off_t>(create.map_offset));
-  ASSERT_NE(at, MAP_FAILED);
-  drm_godwit_gem_info info = {};
-  info.handle = create.handle;
-  ASSERT_EQ(card_->call(DRM_IOCTL_GODWIT_GEM_INFO, &info), 0);
-  EXPECT_EQ(info.place, GODWIT_PLACE_VRAM);
-  EXPECT_TRUE(all_zero(at, kMiB));
-  fill(at, kMiB, 5);
-  ASSERT_EQ(card_->call(DRM_IOCTL_GODWIT_GEM_INFO, &info), 0);
-  EXPECT_EQ(info.place, GODWIT_PLACE_SYSTEM);
-  drm_godwit_gem_move move = {};
-  move.handle = create.handle;
-  move.place = GODWIT_PLACE_VRAM;
-  ASSERT_EQ(card_->call(DRM_IOCTL_GODWIT_GEM_MOVE, &move), 0);
-  EXPECT_BYTES(at, kMiB, 5u);
-  munmap(at, kMiB);
+  const Object object(*card_, kMiB);
+  ASSERT_TRUE(object);
+  EXPECT_EQ(object.place(), GODWIT_PLACE_VRAM);
+  EXPECT_TRUE(all_zero(object.data(), kMiB));
+  fill(object.data(), kMiB, 5);
+  EXPECT_EQ(object.place(), GODWIT_PLACE_SYSTEM);
+  ASSERT_EQ(object.move(GODWIT_PLACE_VRAM), 0);
+  EXPECT_BYTES(object.data(), kMiB, 5u);
 }
 
 TEST_F(DriverSample, UnloadedWithMemoryInItsVram) {

@@ -228,20 +228,18 @@ TEST_F(Gem, AChildSharesTheMapping) {
 TEST_F(Gem, PrimeGivesTheSameObjectToAnotherDescriptor) {
   Object object(gpu_, kMiB, GODWIT_PLACE_VRAM);
   fill(object.data(), object.size(), 14);
-  drm_prime_handle prime = {};
-  prime.handle = object.handle();
-  prime.flags = DRM_CLOEXEC | DRM_RDWR;
-  ASSERT_EQ(gpu_.call(DRM_IOCTL_PRIME_HANDLE_TO_FD, &prime), 0);
+  const int dma_buf = object.dma_buf();
+  ASSERT_GE(dma_buf, 0);
   Device other;
   drm_prime_handle import = {};
-  import.fd = prime.fd;
+  import.fd = dma_buf;
   ASSERT_EQ(other.call(DRM_IOCTL_PRIME_FD_TO_HANDLE, &import), 0);
   drm_godwit_gem_info info = {};
   info.handle = import.handle;
   ASSERT_EQ(other.call(DRM_IOCTL_GODWIT_GEM_INFO, &info), 0);
   EXPECT_EQ(info.size, object.size());
   {
-    Memory there(kMiB, MAP_SHARED, prime.fd, PROT_READ | PROT_WRITE);
+    Memory there(kMiB, MAP_SHARED, dma_buf, PROT_READ | PROT_WRITE);
     ASSERT_TRUE(there);
     EXPECT_BYTES(there.data(), kMiB, 14u);
     // The mapping of the dma-buf follows it as well.
@@ -252,7 +250,7 @@ TEST_F(Gem, PrimeGivesTheSameObjectToAnotherDescriptor) {
     fill(object.data(), kMiB, 16);
     EXPECT_BYTES(there.data(), kMiB, 16u);
   }
-  ::close(prime.fd);
+  ::close(dma_buf);
 }
 
 TEST_F(Gem, APageThatIoHoldsKeepsTheObjectWhereItIs) {

@@ -20,6 +20,7 @@
 #include <string>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/objects.h"
 #include "tests/kernel/views.h"
 
 namespace godwit::guest {
@@ -99,14 +100,9 @@ TEST_F(Mappings, OurOwn) {
   ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_EVENTS, &events), 0);
   use_mapped(gpu_.fd(), events.map_length, "the event ring", events.map_offset, MAP_SHARED, false);
   for (const uint32_t place : {GODWIT_PLACE_SYSTEM, GODWIT_PLACE_VRAM}) {
-    drm_godwit_gem_create object = {};
-    object.size = 16 * kPage;
-    object.place = place;
-    ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_GEM_CREATE, &object), 0);
-    use_mapped(gpu_.fd(), object.size, "an object", object.map_offset);
-    drm_gem_close gone = {};
-    gone.handle = object.handle;
-    EXPECT_EQ(gpu_.call(DRM_IOCTL_GEM_CLOSE, &gone), 0);
+    const Object object(gpu_, 16 * kPage, place);
+    ASSERT_TRUE(object);
+    use_all(object.data(), object.size(), "an object");
   }
   const Memory memory(16 * kPage);
   fill(memory.data(), memory.size(), 1);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "tests/kernel/objects.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <cerrno>
@@ -22,13 +23,27 @@ int close_handle(const Device& device, uint32_t handle) {
   return device.call(DRM_IOCTL_GEM_CLOSE, &args);
 }
 
+// The driver's answer: 0 or a negative errno.
+static int describe(const Device& device, uint32_t handle, drm_godwit_gem_info* args) {
+  *args = {};
+  args->handle = handle;
+  return device.call(DRM_IOCTL_GODWIT_GEM_INFO, args);
+}
+
 Object::Object(const Device& device, size_t size, uint32_t place, uint32_t flags) : device_(device), size_(size) {
   drm_godwit_gem_create args;
-  EXPECT_EQ(create(device, size, place, flags, &args), 0);
+  const int status = create(device, size, place, flags, &args);
+  if (status != 0) {
+    ADD_FAILURE() << "GEM_CREATE of " << size << " bytes: " << strerror(-status);
+    return;
+  }
   handle_ = args.handle;
   void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, device.fd(), static_cast<off_t>(args.map_offset));
-  EXPECT_NE(at, MAP_FAILED) << strerror(errno);
-  data_ = at == MAP_FAILED ? nullptr : static_cast<uint8_t*>(at);
+  if (at == MAP_FAILED) {
+    ADD_FAILURE() << "mmap of an object: " << strerror(errno);
+    return;
+  }
+  data_ = static_cast<uint8_t*>(at);
 }
 
 Object::~Object() {
@@ -42,10 +57,16 @@ void Object::close() {
 }
 
 drm_godwit_gem_info Object::info() const {
-  drm_godwit_gem_info args = {};
-  args.handle = handle_;
-  EXPECT_EQ(device_.call(DRM_IOCTL_GODWIT_GEM_INFO, &args), 0);
+  drm_godwit_gem_info args;
+  EXPECT_EQ(describe(device_, handle_, &args), 0);
   return args;
+}
+
+int Object::find(uint32_t* place) const {
+  drm_godwit_gem_info args;
+  const int status = describe(device_, handle_, &args);
+  if (status == 0) *place = args.place;
+  return status;
 }
 
 int Object::move(uint32_t place) const {
@@ -53,6 +74,14 @@ int Object::move(uint32_t place) const {
   args.handle = handle_;
   args.place = place;
   return device_.call(DRM_IOCTL_GODWIT_GEM_MOVE, &args);
+}
+
+int Object::dma_buf() const {
+  drm_prime_handle args = {};
+  args.handle = handle_;
+  args.flags = DRM_CLOEXEC | DRM_RDWR;
+  const int status = device_.call(DRM_IOCTL_PRIME_HANDLE_TO_FD, &args);
+  return status != 0 ? status : args.fd;
 }
 
 }  // namespace godwit::guest

@@ -2,7 +2,6 @@
 // Cards on a PCI bus, in all three kinds. The host's file behind a card's BAR, and that behind the disk, are witnesses.
 #include <fcntl.h>
 #include <sys/klog.h>
-#include <sys/mman.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -10,42 +9,18 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <memory>
 #include <thread>
+#include <vector>
 
 #include "tests/kernel/card.h"
 #include "tests/kernel/guest.h"
+#include "tests/kernel/objects.h"
 
 namespace godwit::guest {
 namespace {
 
 constexpr size_t kMiB = size_t{1} << 20;
-
-int open_object(const Device& device, size_t size, uint32_t place, uint32_t* handle, uint8_t** data) {
-  drm_godwit_gem_create args = {};
-  args.size = size;
-  args.place = place;
-  const int status = device.call(DRM_IOCTL_GODWIT_GEM_CREATE, &args);
-  if (status != 0) return status;
-  *handle = args.handle;
-  void* at = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, device.fd(), static_cast<off_t>(args.map_offset));
-  EXPECT_NE(at, MAP_FAILED) << strerror(errno);
-  *data = static_cast<uint8_t*>(at);
-  return 0;
-}
-
-int move_object(const Device& device, uint32_t handle, uint32_t place) {
-  drm_godwit_gem_move args = {};
-  args.handle = handle;
-  args.place = place;
-  return device.call(DRM_IOCTL_GODWIT_GEM_MOVE, &args);
-}
-
-uint32_t place_of(const Device& device, uint32_t handle) {
-  drm_godwit_gem_info args = {};
-  args.handle = handle;
-  EXPECT_EQ(device.call(DRM_IOCTL_GODWIT_GEM_INFO, &args), 0);
-  return args.place;
-}
 
 // How often the kernel's log says it.
 size_t logged(const std::string& what) {
@@ -95,19 +70,17 @@ TEST(PciPrivate, UnbindBringsEverythingHome) {
   fill(huge.data(), huge.size(), 4);
   card.device().to_vram(memory.data(), memory.size());
   card.device().to_vram(huge.data(), huge.size());
-  uint32_t handle = 0;
-  uint8_t* object = nullptr;
-  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
-  fill(object, kMiB, 5);
+  const Object object(card.device(), kMiB);
+  ASSERT_TRUE(object);
+  fill(object.data(), kMiB, 5);
   ASSERT_EQ(card.unbind(), 0);
   EXPECT_BYTES(memory.data(), memory.size(), 3u);
   EXPECT_BYTES(huge.data(), huge.size(), 4u);
-  EXPECT_BYTES(object, kMiB, 5u);
+  EXPECT_BYTES(object.data(), kMiB, 5u);
   drm_godwit_residency args = {};
   args.addr = reinterpret_cast<uintptr_t>(memory.data());
   args.length = kPage;
   EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_RESIDENCY, &args), -ENODEV);
-  munmap(object, kMiB);
 }
 
 TEST(PciPrivate, UnbindBringsPinnedPagesHomeToo) {
@@ -266,29 +239,26 @@ TEST(PciExplicit, TheDiskReadsAndWritesTheBar) {
   Card card(0, "explicit");
   Disk disk;
   ASSERT_TRUE(card.bound() && disk.fd() >= 0);
-  uint32_t handle = 0;
-  uint8_t* object = nullptr;
-  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
-  EXPECT_TRUE(all_zero(object, kMiB));
-  disk.write_pattern(4 * kMiB, kMiB, 20);
-  ASSERT_EQ(pread(disk.fd(), object, kMiB, 4 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
-  EXPECT_EQ(place_of(card.device(), handle), GODWIT_PLACE_VRAM);
-  EXPECT_BYTES(object, kMiB, 20u);
-  EXPECT_TRUE(card.holds(object + 33 * kPage));
-  fill(object, kMiB, 21);
-  ASSERT_EQ(pwrite(disk.fd(), object, kMiB, 6 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
-  EXPECT_BYTES(disk.seen_by_host(6 * kMiB, kMiB).data(), kMiB, 21u);
-  // In RAM with the same pointer, where it works as well, and back.
-  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_SYSTEM), 0);
-  EXPECT_BYTES(object, kMiB, 21u);
-  ASSERT_EQ(pread(disk.fd(), object, kMiB, 4 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
-  EXPECT_BYTES(object, kMiB, 20u);
-  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_VRAM), 0);
-  EXPECT_BYTES(object, kMiB, 20u);
-  munmap(object, kMiB);
-  drm_gem_close close = {};
-  close.handle = handle;
-  EXPECT_EQ(card.device().call(DRM_IOCTL_GEM_CLOSE, &close), 0);
+  {
+    const Object object(card.device(), kMiB);
+    ASSERT_TRUE(object);
+    EXPECT_TRUE(all_zero(object.data(), kMiB));
+    disk.write_pattern(4 * kMiB, kMiB, 20);
+    ASSERT_EQ(pread(disk.fd(), object.data(), kMiB, 4 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+    EXPECT_EQ(object.place(), GODWIT_PLACE_VRAM);
+    EXPECT_BYTES(object.data(), kMiB, 20u);
+    EXPECT_TRUE(card.holds(object.page(33)));
+    fill(object.data(), kMiB, 21);
+    ASSERT_EQ(pwrite(disk.fd(), object.data(), kMiB, 6 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+    EXPECT_BYTES(disk.seen_by_host(6 * kMiB, kMiB).data(), kMiB, 21u);
+    // In RAM with the same pointer, where it works as well, and back.
+    ASSERT_EQ(object.move(GODWIT_PLACE_SYSTEM), 0);
+    EXPECT_BYTES(object.data(), kMiB, 21u);
+    ASSERT_EQ(pread(disk.fd(), object.data(), kMiB, 4 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+    EXPECT_BYTES(object.data(), kMiB, 20u);
+    ASSERT_EQ(object.move(GODWIT_PLACE_VRAM), 0);
+    EXPECT_BYTES(object.data(), kMiB, 20u);
+  }
   expect_full(card.device());
 }
 
@@ -296,82 +266,73 @@ TEST(PciExplicit, AcrossRootPortsTheDiskIsRefusedAndRamIsTheWayOut) {
   Card card(1, "explicit");
   Disk disk;
   ASSERT_TRUE(card.bound() && disk.fd() >= 0);
-  uint32_t handle = 0;
-  uint8_t* object = nullptr;
-  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
-  fill(object, kMiB, 22);
+  const Object object(card.device(), kMiB);
+  ASSERT_TRUE(object);
+  fill(object.data(), kMiB, 22);
   disk.write_pattern(8 * kMiB, kMiB, 23);
-  EXPECT_EQ(pread(disk.fd(), object, kMiB, 8 * kMiB), -1);
+  EXPECT_EQ(pread(disk.fd(), object.data(), kMiB, 8 * kMiB), -1);
   EXPECT_TRUE(errno == EREMOTEIO || errno == EINVAL || errno == EIO) << strerror(errno);
-  EXPECT_BYTES(object, kMiB, 22u);
-  EXPECT_EQ(pwrite(disk.fd(), object, kMiB, 8 * kMiB), -1);
+  EXPECT_BYTES(object.data(), kMiB, 22u);
+  EXPECT_EQ(pwrite(disk.fd(), object.data(), kMiB, 8 * kMiB), -1);
   EXPECT_BYTES(disk.seen_by_host(8 * kMiB, kMiB).data(), kMiB, 23u);
-  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_SYSTEM), 0);
-  ASSERT_EQ(pread(disk.fd(), object, kMiB, 8 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
-  EXPECT_BYTES(object, kMiB, 23u);
-  ASSERT_EQ(move_object(card.device(), handle, GODWIT_PLACE_VRAM), 0);
-  EXPECT_BYTES(object, kMiB, 23u);
-  munmap(object, kMiB);
+  ASSERT_EQ(object.move(GODWIT_PLACE_SYSTEM), 0);
+  ASSERT_EQ(pread(disk.fd(), object.data(), kMiB, 8 * kMiB), static_cast<ssize_t>(kMiB)) << strerror(errno);
+  EXPECT_BYTES(object.data(), kMiB, 23u);
+  ASSERT_EQ(object.move(GODWIT_PLACE_VRAM), 0);
+  EXPECT_BYTES(object.data(), kMiB, 23u);
 }
 
 TEST(PciExplicit, NothingIsLostWhileTheDiskReadsAndItMoves) {
   Card card(0, "explicit");
   Disk disk;
   ASSERT_TRUE(card.bound() && disk.fd() >= 0);
-  uint32_t handle = 0;
-  uint8_t* object = nullptr;
-  ASSERT_EQ(open_object(card.device(), kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
+  const Object object(card.device(), kMiB);
+  ASSERT_TRUE(object);
   disk.write_pattern(10 * kMiB, kMiB, 40);
   disk.write_pattern(12 * kMiB, kMiB, 41);
   std::atomic<bool> done{false};
   std::thread reader([&] {
     for (uint64_t round = 0; round < 40; ++round) {
       const auto offset = static_cast<off_t>((10 + 2 * (round % 2)) * kMiB);
-      EXPECT_EQ(pread(disk.fd(), object, kMiB, offset), static_cast<ssize_t>(kMiB)) << strerror(errno);
-      EXPECT_BYTES(object, kMiB, 40 + round % 2);
+      EXPECT_EQ(pread(disk.fd(), object.data(), kMiB, offset), static_cast<ssize_t>(kMiB)) << strerror(errno);
+      EXPECT_BYTES(object.data(), kMiB, 40 + round % 2);
     }
     done = true;
   });
   unsigned moved = 0;
   for (unsigned turn = 0; !done && turn < 100; ++turn) {
-    const int status = move_object(card.device(), handle, turn % 2 == 0 ? GODWIT_PLACE_SYSTEM : GODWIT_PLACE_VRAM);
+    const int status = object.move(turn % 2 == 0 ? GODWIT_PLACE_SYSTEM : GODWIT_PLACE_VRAM);
     EXPECT_TRUE(status == 0 || status == -EBUSY) << status;
     moved += status == 0;
   }
   reader.join();
   EXPECT_GT(moved, 2u);
-  munmap(object, kMiB);
 }
 
 TEST(PciExplicit, EvictedObjectsLeaveTheBarToOthers) {
   Card card(0, "explicit");
   ASSERT_TRUE(card.bound());
   const size_t half = card.device().info().vram_total / 2;
-  uint32_t handles[3] = {};
-  uint8_t* objects[3] = {};
+  std::vector<std::unique_ptr<Object>> objects;
   for (uint64_t i = 0; i < 3; ++i) {
-    ASSERT_EQ(open_object(card.device(), half, GODWIT_PLACE_VRAM, &handles[i], &objects[i]), 0);
-    fill(objects[i], half, 30 + i);
+    objects.push_back(std::make_unique<Object>(card.device(), half));
+    ASSERT_TRUE(*objects[i]);
+    fill(objects[i]->data(), half, 30 + i);
   }
-  EXPECT_EQ(place_of(card.device(), handles[0]), GODWIT_PLACE_SYSTEM);
-  for (uint64_t i = 0; i < 3; ++i) {
-    EXPECT_BYTES(objects[i], half, 30 + i);
-    munmap(objects[i], half);
-  }
+  EXPECT_EQ(objects[0]->place(), GODWIT_PLACE_SYSTEM);
+  for (uint64_t i = 0; i < 3; ++i) EXPECT_BYTES(objects[i]->data(), half, 30 + i);
 }
 
 TEST(PciExplicit, UnbindLeavesTheBytesToTheProgram) {
   Card card(0, "explicit");
   ASSERT_TRUE(card.bound());
-  uint32_t handle = 0;
-  uint8_t* object = nullptr;
-  ASSERT_EQ(open_object(card.device(), 4 * kMiB, GODWIT_PLACE_VRAM, &handle, &object), 0);
-  fill(object, 4 * kMiB, 24);
+  const Object object(card.device(), 4 * kMiB);
+  ASSERT_TRUE(object);
+  fill(object.data(), 4 * kMiB, 24);
   ASSERT_EQ(card.unbind(), 0);
-  EXPECT_BYTES(object, 4 * kMiB, 24u);
-  fill(object, 4 * kMiB, 25);
-  EXPECT_BYTES(object, 4 * kMiB, 25u);
-  munmap(object, 4 * kMiB);
+  EXPECT_BYTES(object.data(), 4 * kMiB, 24u);
+  fill(object.data(), 4 * kMiB, 25);
+  EXPECT_BYTES(object.data(), 4 * kMiB, 25u);
 }
 
 TEST(Pci, OneCardHasAllKindsOneAfterTheOther) {

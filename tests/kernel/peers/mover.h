@@ -8,7 +8,7 @@
 #include <thread>
 
 #include "tests/kernel/guest.h"
-#include "tests/kernel/peers/object.h"
+#include "tests/kernel/objects.h"
 
 namespace godwit::guest {
 

@@ -7,8 +7,8 @@
 
 #include "tests/kernel/card.h"
 #include "tests/kernel/guest.h"
+#include "tests/kernel/objects.h"
 #include "tests/kernel/peers/mover.h"
-#include "tests/kernel/peers/object.h"
 
 namespace godwit::guest {
 
