@@ -45,6 +45,8 @@ Counters snapshot(const Statistics& from) {
   to.gemm_nanoseconds = load(from.gemm_nanoseconds);
   to.staged_bytes = load(from.staged_bytes);
   to.forks = load(from.forks);
+  to.file_pages_read = load(from.file_pages_read);
+  to.file_pages_written = load(from.file_pages_written);
   to.peer_revocations = load(from.peer_revocations);
   to.peer_refusals = load(from.peer_refusals);
   to.peer_remaps = load(from.peer_remaps);
@@ -73,6 +75,8 @@ const std::vector<CounterField>& counter_fields() {
       {"gemm_nanoseconds", &Counters::gemm_nanoseconds},
       {"staged_bytes", &Counters::staged_bytes},
       {"forks", &Counters::forks},
+      {"file_pages_read", &Counters::file_pages_read},
+      {"file_pages_written", &Counters::file_pages_written},
       {"peer_revocations", &Counters::peer_revocations},
       {"peer_refusals", &Counters::peer_refusals},
       {"peer_remaps", &Counters::peer_remaps},

@@ -42,6 +42,8 @@ struct Counters {
   std::uint64_t gemm_nanoseconds = 0;
   std::uint64_t staged_bytes = 0;
   std::uint64_t forks = 0;
+  std::uint64_t file_pages_read = 0;
+  std::uint64_t file_pages_written = 0;
   std::uint64_t peer_revocations = 0;
   std::uint64_t peer_refusals = 0;
   std::uint64_t peer_remaps = 0;

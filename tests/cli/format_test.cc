@@ -133,6 +133,12 @@ TEST(JsonReport, ArgumentsNeedNotBeText) {
   EXPECT_TRUE(report["signal"].is_null());
 }
 
+TEST(JsonReport, NamesEveryCounterOfTheStatistics) {
+  // The others are written one by one, as causes and reasons.
+  EXPECT_EQ(counter_fields().size() * sizeof(Counter),
+            sizeof(Statistics) - sizeof(Statistics::causes) - sizeof(Statistics::pages_stayed));
+}
+
 TEST(Trace, TimesAreRelativeToTheFirstProcess) {
   std::vector<ProcessRecord> processes = {record(1, 1'000'000), record(2, 5'000'000)};
   processes[1].events = {event(5'001'234, 999)};
