@@ -34,6 +34,7 @@
  * &godwit_device.objects_lock is inside the lock of an object, &godwit_touches.lock and
  * &pool_shelf.lock are inside those of folios; nothing is inside these three.
  */
+#include <linux/compat.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/uaccess.h>
@@ -146,6 +147,20 @@ static long drv_unlocked_ioctl(struct file *filp, unsigned int cmd, unsigned lon
 	return ret;
 }
 
+#ifdef CONFIG_COMPAT
+/* drm_compat_ioctl() would call drm_ioctl() at once; it is for DRM's own calls. */
+static long drv_compat_ioctl(struct file *filp, unsigned int cmd, unsigned long arg)
+{
+	unsigned int nr = DRM_IOCTL_NR(cmd);
+
+	if (nr < DRM_COMMAND_BASE || nr >= DRM_COMMAND_END)
+		return drm_compat_ioctl(filp, cmd, arg);
+	return drv_unlocked_ioctl(filp, cmd, (unsigned long)compat_ptr(arg));
+}
+#else
+#define drv_compat_ioctl	NULL
+#endif
+
 static int drv_mmap(struct file *filp, struct vm_area_struct *vma)
 {
 	struct drm_file *file = filp->private_data;
@@ -173,7 +188,7 @@ static const struct file_operations drv_fops = {
 	.open = drm_open,
 	.release = drm_release,
 	.unlocked_ioctl = drv_unlocked_ioctl,
-	.compat_ioctl = drm_compat_ioctl,
+	.compat_ioctl = drv_compat_ioctl,
 	.poll = drv_poll,
 	.read = drm_read,
 	.llseek = noop_llseek,

@@ -18,8 +18,11 @@ struct vm_area_struct;
 #define GODWIT_RING_WORDS	512u
 #define GODWIT_RING_MAX		65536u
 
-/* Offset of the ring on the render node: beyond all objects. */
-#define GODWIT_RING_OFFSET	BIT_ULL(56)
+/*
+ * Offset of the ring on the render node: beyond all objects (DRM_FILE_PAGE_OFFSET_SIZE), and within
+ * what a 32-bit program can ask for, 2^32 pages.
+ */
+#define GODWIT_RING_OFFSET	BIT_ULL(43)
 
 /**
  * struct godwit_ring - the ring of a client, mapped into its process.

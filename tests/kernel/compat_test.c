@@ -224,6 +224,42 @@ static const char* an_object_can_be_mapped(int fd) {
   return NULL;
 }
 
+// A newer program's structure is longer. What it does not use is zero there.
+static const char* a_longer_structure_is_looked_at(int fd) {
+  struct {
+    struct drm_godwit_query known;
+    uint64_t more;
+  } args;
+  const unsigned long longer = _IOC(_IOC_READ | _IOC_WRITE, 'd', DRM_COMMAND_BASE + DRM_GODWIT_QUERY, sizeof(args));
+  struct drm_godwit_device_info info = {0};
+  for (uint64_t more = 0; more < 2; ++more) {
+    memset(&args, 0, sizeof(args));
+    args.known.what = GODWIT_QUERY_DEVICE;
+    args.known.size = sizeof(info);
+    args.known.data = address(&info);
+    args.more = more;
+    EXPECT(godwit(fd, longer, &args) == (more ? -7 : 0));  // E2BIG
+  }
+  return NULL;
+}
+
+// It is where a system call of 32 bits can still point.
+static const char* the_event_ring_can_be_mapped(int fd) {
+  struct drm_godwit_events args = {0};
+  struct drm_godwit_migrate moved;
+  args.capacity = 64;
+  args.types = 1ull << GODWIT_EVENT_MIGRATE;
+  EXPECT(godwit(fd, DRM_IOCTL_GODWIT_EVENTS, &args) == 0);
+  const struct drm_godwit_ring* ring = map(fd, (size_t)args.map_length, args.map_offset);
+  EXPECT(ring != NULL);
+  EXPECT(ring->capacity == 64 && ring->head == 0);
+  uint32_t* words = map(-1, kBytes, 0);
+  EXPECT(words != NULL);
+  EXPECT(migrate(fd, address(words), kBytes, GODWIT_PLACE_VRAM, &moved) == 0);
+  EXPECT(ring->head != 0);
+  return NULL;
+}
+
 int run(void);
 int run(void) {
   const int fd = open_device();
@@ -237,6 +273,8 @@ int run(void) {
   report("AJobWorksOnItsMemory", a_job_works_on_its_memory(fd));
   report("AViewShowsItsMemory", a_view_shows_its_memory(fd));
   report("AnObjectCanBeMapped", an_object_can_be_mapped(fd));
+  report("ALongerStructureIsLookedAt", a_longer_structure_is_looked_at(fd));
+  report("TheEventRingCanBeMapped", the_event_ring_can_be_mapped(fd));
   return failed;
 }
 
