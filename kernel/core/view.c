@@ -35,7 +35,9 @@
  * &godwit_device.views: outermost, outside the locks of chunks.
  */
 #include <linux/dma-buf.h>
+#include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -253,14 +255,47 @@ static const struct vm_operations_struct view_vm_ops = {
 	.pfn_mkwrite = view_mkwrite,
 };
 
+static bool view_no_invalidate(struct mmu_interval_notifier *notifier,
+			       const struct mmu_notifier_range *range, unsigned long seq)
+{
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops view_no_ops = {
+	.invalidate = view_no_invalidate,
+};
+
+/*
+ * The first notifier of this kind that an address space gets is inserted with all of its locks, and
+ * a zap would wait for those of a view (zap.c). So it has had its first before it has a view. With
+ * mmap_lock for writing, and the VMA not in any list yet.
+ */
+static int view_prepare_mm(struct vm_area_struct *vma)
+{
+	struct mmu_interval_notifier first = { };
+	int ret;
+
+	ret = mmu_interval_notifier_insert_locked(&first, vma->vm_mm, vma->vm_start,
+						  vma->vm_end - vma->vm_start, &view_no_ops);
+	if (!ret)
+		mmu_interval_notifier_remove(&first);
+	/* mmap() knows no EINTR. */
+	return ret == -EINTR ? -ERESTARTNOINTR : ret;
+}
+
 static int view_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct godwit_view *view = dmabuf->priv;
+	int ret;
 
 	/* A private mapping would copy pages behind the device's back. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
-	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP);
+	ret = view_prepare_mm(vma);
+	if (ret)
+		return ret;
+	/* A child that wants it maps it itself: there has to be a first notifier before that. */
+	vm_flags_set(vma, VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP | VM_DONTCOPY);
 	vma->vm_private_data = view;
 	vma->vm_ops = &view_vm_ops;
 	/* Before the first entry, which a notifier would have to zap. */
@@ -291,6 +326,7 @@ static void view_free(struct godwit_view *view)
 
 	atomic_dec(&view->mirror->client->views);
 	godwit_mirror_put(view->mirror);
+	iput(view->inode);
 	kfree(view);
 	drm_dev_put(&gdev->drm);
 }
@@ -358,7 +394,7 @@ void godwit_view_zap(struct godwit_mirror *mirror, unsigned long start, unsigned
 		unsigned long last = min(end, view->start + view->length);
 
 		if (first < last && READ_ONCE(view->mapped))
-			godwit_zap(&mirror->gdev->zapper, view->dmabuf->file->f_mapping,
+			godwit_zap(&mirror->gdev->zapper, view->inode->i_mapping,
 				   first - view->start, last - first);
 	}
 	up_read(&mirror->views_lock);
@@ -419,6 +455,9 @@ static struct godwit_view *view_create(struct godwit_mirror *mirror,
 		return ERR_CAST(dmabuf);
 	}
 	view->dmabuf = dmabuf;
+	/* The dentry, which keeps the dma-buf, keeps neither the file nor, at its end, the inode. */
+	view->inode = file_inode(dmabuf->file);
+	ihold(view->inode);
 	mutex_lock(&gdev->views_lock);
 	list_add(&view->device_link, &gdev->views);
 	mutex_unlock(&gdev->views_lock);
@@ -452,6 +491,15 @@ int godwit_view_ioctl(struct drm_device *drm, void *data, struct drm_file *file)
 	mirror = godwit_mirror_get(file->driver_priv);
 	if (IS_ERR(mirror))
 		return PTR_ERR(mirror);
+	/*
+	 * The first notifier of the address space now, where a signal can end it: to a fault of the
+	 * kernel's own nobody says that there is one.
+	 */
+	ret = PTR_ERR_OR_ZERO(godwit_chunk_get(mirror, args->addr));
+	if (ret) {
+		godwit_mirror_put(mirror);
+		return ret;
+	}
 	view = view_create(mirror, args);
 	if (IS_ERR(view))
 		return PTR_ERR(view);

@@ -13,6 +13,7 @@ struct drm_device;
 struct drm_file;
 struct godwit_device;
 struct godwit_mirror;
+struct inode;
 
 /**
  * struct godwit_view - a range of addresses as the device sees it, as a dma-buf.
@@ -24,8 +25,10 @@ struct godwit_view {
 	struct godwit_mirror *mirror;
 	/** @gdev: the device; a reference. */
 	struct godwit_device *gdev;
-	/** @dmabuf: whose it is. Set before @link is in a list. */
+	/** @dmabuf: whose it is. Set before @link is in a list. Its file may go before it does. */
 	struct dma_buf *dmabuf;
+	/** @inode: of the dma-buf's file, whose mappings zaps are about; a reference. */
+	struct inode *inode;
 	/** @start: first address. */
 	unsigned long start;
 	/** @length: bytes. */

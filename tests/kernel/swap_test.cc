@@ -10,7 +10,8 @@
 #include <cstdlib>
 #include <thread>
 
-#include "tests/kernel/guest.h"
+#include "tests/kernel/jobs.h"
+#include "tests/kernel/views.h"
 
 namespace godwit::guest {
 namespace {
@@ -142,6 +143,29 @@ TEST_F(Swap, SwappingAndMigratingAtOnceKeepsEveryByte) {
   stop = true;
   swapper.join();
   EXPECT_BYTES(memory.data(), memory.size(), 5u);
+}
+
+// The first call of a process takes all locks of its memory. Who takes pages of that memory away, one by one, holds one of them,
+// and waits for what shows these pages: a view, which a child must not have before its first call.
+TEST_F(Swap, ChildrenMakeTheirFirstCallWhileAViewIsZapped) {
+  Memory memory(8 << 20);
+  fill(memory.data(), memory.size(), 9);
+  const View view(gpu_, memory, GODWIT_VIEW_IN_PLACE);
+  std::atomic<bool> done{false};
+  std::thread reclaimer([&] {
+    while (!done) {
+      for (size_t at = 0; at < view.size(); at += kPage) {
+        (void)*const_cast<const volatile uint8_t*>(view.data() + at);
+      }
+      EXPECT_EQ(madvise(memory.data(), memory.size(), MADV_PAGEOUT), 0);
+    }
+  });
+  for (unsigned round = 0; round < rounds(40); ++round) {
+    EXPECT_TRUE(exited_well(in_child([&] { (void)gpu_.residency(memory.data(), kPage); })));
+  }
+  done = true;
+  reclaimer.join();
+  EXPECT_BYTES(memory.data(), memory.size(), 9u);
 }
 
 }  // namespace

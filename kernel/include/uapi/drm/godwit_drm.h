@@ -281,7 +281,8 @@ struct drm_godwit_attach {
 	__u32 flags;
 /**
  * define GODWIT_ATTACH_DETACH - drop all that the device knows of this address space; pages
- * stay where they are.
+ * stay where they are. Pins, advice and watches end, whatever views and exports there still are.
+ * A call of another thread that is just making one answers ESRCH.
  */
 #define GODWIT_ATTACH_DETACH		(1U << 0)
 	/** @mirror_id: Out, names this pair of descriptor and address space in events. */
@@ -759,10 +760,11 @@ struct drm_godwit_wait {
  * the mapping is an access of the device: it brings the page to VRAM; touching the memory itself
  * brings it back. The view follows every change of the range. SIGBUS where nothing is mapped any
  * more or may not be accessed in this way, after the process of the range ended or detached, and
- * after the device is gone. The view outlives the descriptor. System calls copy from and to it;
- * what pins pages (O_DIRECT) gets none.
+ * after the device is gone. The view outlives the descriptor. A child does not inherit the mapping;
+ * it may map the descriptor that it inherits. System calls copy from and to it; what pins pages
+ * (O_DIRECT) gets none.
  *
- * Errors: EOPNOTSUPP. ENOSPC, max_views.
+ * Errors: EOPNOTSUPP. ENOSPC, max_views. EINTR.
  */
 struct drm_godwit_view {
 	/** @addr: In, page range. */
@@ -1156,7 +1158,7 @@ struct drm_godwit_gem_create {
 	__u32 place;
 	/** @flags: In, GODWIT_GEM_*. */
 	__u32 flags;
-/** define GODWIT_GEM_PINNED - never evicted; counts against max_pinned. */
+/** define GODWIT_GEM_PINNED - never evicted; counts against max_pinned, wherever it is. */
 #define GODWIT_GEM_PINNED		(1U << 0)
 	/** @handle: Out. */
 	__u32 handle;
