@@ -169,6 +169,28 @@ void godwit_advice_fini(struct godwit_chunk *chunk)
 		kfree(chunk->advice[i]);
 }
 
+/**
+ * godwit_advice_remove_all() - all advice ends.
+ * @mirror: the mirror, &godwit_mirror.ended.
+ *
+ * Frames that its client has brought to VRAM are no longer held by advice. It is not known for
+ * which address space they were: those of another one on the same descriptor, which has given the
+ * same advice, are held again when they come the next time.
+ */
+void godwit_advice_remove_all(struct godwit_mirror *mirror)
+{
+	struct godwit_chunk *chunk;
+	unsigned long index;
+
+	xa_for_each(&mirror->chunks, index, chunk) {
+		mutex_lock(&chunk->lock);
+		godwit_advice_end(chunk, chunk->start, chunk->start + GODWIT_CHUNK_SIZE);
+		mutex_unlock(&chunk->lock);
+	}
+	if (READ_ONCE(mirror->advised))
+		godwit_vram_unadvise(&mirror->gdev->vram, mirror->client);
+}
+
 /* Frees leaves without advice. */
 static void advice_sweep(struct godwit_mirror *mirror)
 {
@@ -275,6 +297,12 @@ static int advise_leaf(struct advise_step *step, struct godwit_chunk *chunk, uns
 	ret = advice_lock(chunk, start, step->set);
 	if (ret)
 		return ret;
+	if (READ_ONCE(step->mirror->ended)) {
+		mutex_unlock(&chunk->lock);
+		return -ESRCH;
+	}
+	if (step->set & GODWIT_ADVISED_PINNED)
+		WRITE_ONCE(step->mirror->advised, true);
 	leaf = *advice_slot(chunk, start);
 	if (leaf)
 		pinned = leaf_change(leaf, advice_index(start), (end - start) >> PAGE_SHIFT,

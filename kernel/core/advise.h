@@ -8,6 +8,7 @@
 struct drm_device;
 struct drm_file;
 struct godwit_chunk;
+struct godwit_mirror;
 
 /* What is advised for a page. SYSTEM and VRAM exclude each other. */
 #define GODWIT_ADVISED_SYSTEM	BIT(0)
@@ -19,6 +20,7 @@ u8 godwit_advice_locked(const struct godwit_chunk *chunk, unsigned long addr);
 u8 godwit_advice_get(struct godwit_chunk *chunk, unsigned long addr);
 void godwit_advice_end(struct godwit_chunk *chunk, unsigned long start, unsigned long end);
 void godwit_advice_fini(struct godwit_chunk *chunk);
+void godwit_advice_remove_all(struct godwit_mirror *mirror);
 
 /* Does a fault of the device bring the page to VRAM? Otherwise it is mapped where it is. */
 static inline bool godwit_advice_moves(u8 advice)

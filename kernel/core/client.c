@@ -59,7 +59,7 @@ void godwit_client_close(struct drm_device *drm, struct drm_file *file)
 	struct godwit_client *client = file->driver_priv;
 
 	godwit_queue_destroy(client);
-	godwit_mirror_detach_all(client);
+	godwit_mirror_detach_all(client, false);
 	godwit_ring_close(client);
 	godwit_client_put(client);
 	godwit_pool_close();

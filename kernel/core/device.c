@@ -158,20 +158,20 @@ static void device_detach_clients(struct godwit_device *gdev)
 	struct godwit_client *client;
 	unsigned long id;
 
-	/* No client is opened any more: a second look after the lock was dropped misses none. */
+	/* No client is opened any more: one look at each misses none. */
 	for (id = 0;; id++) {
+		bool alive;
+
 		xa_lock_irq(&gdev->clients);
 		client = xa_find(&gdev->clients, &id, ULONG_MAX, XA_PRESENT);
-		if (client && !refcount_inc_not_zero(&client->refs))
-			client = NULL;
+		alive = client && refcount_inc_not_zero(&client->refs);
 		xa_unlock_irq(&gdev->clients);
-		if (!client) {
-			if (id == ULONG_MAX || !xa_find(&gdev->clients, &id, ULONG_MAX, XA_PRESENT))
-				return;
+		if (!client)
+			return;
+		if (!alive)
 			continue;
-		}
 		godwit_queue_stop(client, -ENODEV);
-		godwit_mirror_detach_all(client);
+		godwit_mirror_detach_all(client, true);
 		godwit_client_put(client);
 	}
 }

@@ -19,6 +19,7 @@
 #include <drm/drm_file.h>
 #include <drm/drm_print.h>
 
+#include "advise.h"
 #include "chunk.h"
 #include "client.h"
 #include "device.h"
@@ -36,10 +37,6 @@ static void mirror_destroy(struct kref *refs)
 	xa_for_each(&mirror->chunks, index, chunk)
 		godwit_chunk_destroy(chunk);
 	xa_destroy(&mirror->chunks);
-	godwit_watch_remove_all(mirror);
-	godwit_pin_remove_all(mirror);
-	/* Those of other address spaces on this descriptor too: they hold what comes later. */
-	godwit_vram_unadvise(&mirror->gdev->vram, mirror->client);
 	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_MIRRORS, -1);
 	mutex_destroy(&mirror->chunks_lock);
 	mmdrop(mirror->mm);
@@ -74,6 +71,20 @@ static struct godwit_mirror *mirror_create(struct godwit_client *client)
 	return mirror;
 }
 
+/*
+ * It leaves the list of its client, whose lock is held: what the process has asked for ends now,
+ * whoever may still refer to the mirror.
+ */
+static void mirror_end(struct godwit_mirror *mirror)
+{
+	list_del_init(&mirror->link);
+	/* Before the locks of all three: whoever adds to one looks at it with that lock. */
+	WRITE_ONCE(mirror->ended, true);
+	godwit_watch_remove_all(mirror);
+	godwit_pin_remove_all(mirror);
+	godwit_advice_remove_all(mirror);
+}
+
 /* Takes mirrors out of the list whose address space has ended; with the lock of the client. */
 static void mirror_reap(struct godwit_client *client)
 {
@@ -83,7 +94,7 @@ static void mirror_reap(struct godwit_client *client)
 		/* Where there was no chunk there was no notifier to tell. */
 		if (!READ_ONCE(mirror->dead) && atomic_read(&mirror->mm->mm_users))
 			continue;
-		list_del_init(&mirror->link);
+		mirror_end(mirror);
 		godwit_mirror_put(mirror);
 	}
 }
@@ -149,16 +160,19 @@ void godwit_mirror_revoke(struct godwit_mirror *mirror)
 }
 
 /**
- * godwit_mirror_detach_all() - the descriptor is closed.
+ * godwit_mirror_detach_all() - the descriptor is closed, or the device goes.
  * @client: the client.
+ * @revoke: views and exports, which outlive the descriptor, get no translations any more.
  */
-void godwit_mirror_detach_all(struct godwit_client *client)
+void godwit_mirror_detach_all(struct godwit_client *client, bool revoke)
 {
 	struct godwit_mirror *mirror, *next;
 
 	mutex_lock(&client->lock);
 	list_for_each_entry_safe(mirror, next, &client->mirrors, link) {
-		list_del_init(&mirror->link);
+		mirror_end(mirror);
+		if (revoke)
+			godwit_mirror_revoke(mirror);
 		godwit_mirror_put(mirror);
 	}
 	mutex_unlock(&client->lock);
@@ -172,7 +186,7 @@ static int mirror_detach(struct godwit_client *client, u32 *id)
 	mirror = mirror_find(client);
 	if (mirror) {
 		*id = mirror->id;
-		list_del_init(&mirror->link);
+		mirror_end(mirror);
 		godwit_mirror_revoke(mirror);
 		godwit_export_kill(NULL, mirror);
 		godwit_mirror_put(mirror);

@@ -37,6 +37,13 @@ struct godwit_mirror {
 	bool dead;
 	/** @revoked: the device may have no translation any more. Never unset. */
 	bool revoked;
+	/**
+	 * @ended: it is in no list, and gets neither pins, advice nor watches any more; jobs, views
+	 * and exports may still refer to it. Never unset.
+	 */
+	bool ended;
+	/** @advised: pages of it were advised to be pinned. Never unset. */
+	bool advised;
 	/** @chunks_lock: held to add to @chunks. Outside mmap_lock. */
 	struct mutex chunks_lock;
 	/**
@@ -67,7 +74,7 @@ struct godwit_mirror {
 struct godwit_mirror *godwit_mirror_get(struct godwit_client *client);
 void godwit_mirror_put(struct godwit_mirror *mirror);
 void godwit_mirror_revoke(struct godwit_mirror *mirror);
-void godwit_mirror_detach_all(struct godwit_client *client);
+void godwit_mirror_detach_all(struct godwit_client *client, bool revoke);
 
 int godwit_attach_ioctl(struct drm_device *drm, void *data, struct drm_file *file);
 

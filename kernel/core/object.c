@@ -379,14 +379,15 @@ struct godwit_object *godwit_object_create(struct godwit_client *client, u64 siz
 	struct godwit_object *obj;
 	int ret;
 
-	if ((flags & GODWIT_GEM_PINNED) && place == GODWIT_PLACE_VRAM) {
+	/* Wherever it is made: it may be moved to VRAM later, and is never evicted then. */
+	if (flags & GODWIT_GEM_PINNED) {
 		ret = godwit_pin_charge(gdev, client, size >> PAGE_SHIFT);
 		if (ret)
 			return ERR_PTR(ret);
 	}
 	obj = kzalloc_obj(*obj, GFP_KERNEL_ACCOUNT);
 	if (!obj) {
-		if ((flags & GODWIT_GEM_PINNED) && place == GODWIT_PLACE_VRAM)
+		if (flags & GODWIT_GEM_PINNED)
 			godwit_pin_uncharge(client, size >> PAGE_SHIFT);
 		return ERR_PTR(-ENOMEM);
 	}

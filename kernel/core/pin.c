@@ -183,11 +183,17 @@ void godwit_pin_in_system(struct godwit_mirror *mirror, unsigned long start, uns
 	spin_unlock(&mirror->pin_lock);
 }
 
+/* With the lock: does it still have page @i, or was that unmapped? */
+static bool pin_has(const struct godwit_pin *pin, unsigned long i)
+{
+	return pin->in_vram ? pin->pages[i].frame != GODWIT_NO_FRAME : !!pin->pages[i].page;
+}
+
 /**
- * godwit_pin_next() - the first pin in a range.
+ * godwit_pin_next() - the first pages in a range that are pinned.
  * @mirror: whose.
- * @start: in, first address; out, first address of the range that is pinned.
- * @end: in, address after the last one; out, of what is pinned.
+ * @start: in, first address; out, of what is pinned.
+ * @end: in, address after the last one; out, of what is pinned by the same pin.
  *
  * Return: whether there is any.
  */
@@ -198,10 +204,19 @@ bool godwit_pin_next(struct godwit_mirror *mirror, unsigned long *start, unsigne
 
 	spin_lock(&mirror->pin_lock);
 	list_for_each_entry(pin, &mirror->pins, link) {
+		unsigned long i = (max(*start, pin->start) - pin->start) >> PAGE_SHIFT;
+		unsigned long count = (min(*end, pin->end) - pin->start) >> PAGE_SHIFT;
+
 		if (pin->start >= first || pin->end <= *start)
 			continue;
-		first = max(*start, pin->start);
-		last = min(*end, pin->end);
+		while (i < count && !pin_has(pin, i))
+			i++;
+		if (i == count || pin->start + i * PAGE_SIZE >= first)
+			continue;
+		first = pin->start + i * PAGE_SIZE;
+		while (i < count && pin_has(pin, i))
+			i++;
+		last = pin->start + i * PAGE_SIZE;
 	}
 	spin_unlock(&mirror->pin_lock);
 	if (first == *end)
@@ -236,16 +251,24 @@ void godwit_pin_end(struct godwit_mirror *mirror, unsigned long start, unsigned 
 }
 
 /**
- * godwit_pin_remove_all() - the mirror goes.
- * @mirror: the mirror, without chunks.
+ * godwit_pin_remove_all() - all pins end.
+ * @mirror: the mirror, &godwit_mirror.ended. One that a call is just making ends with that call.
  */
 void godwit_pin_remove_all(struct godwit_mirror *mirror)
 {
 	struct godwit_pin *pin, *next;
+	LIST_HEAD(gone);
 
-	list_for_each_entry_safe(pin, next, &mirror->pins, link)
+	spin_lock(&mirror->pin_lock);
+	list_for_each_entry_safe(pin, next, &mirror->pins, link) {
+		if (!pin->handle)
+			continue;
+		list_move(&pin->link, &gone);
+		mirror->nr_pins--;
+	}
+	spin_unlock(&mirror->pin_lock);
+	list_for_each_entry_safe(pin, next, &gone, link)
 		pin_destroy(mirror, pin);
-	INIT_LIST_HEAD(&mirror->pins);
 }
 
 static struct godwit_pin *pin_alloc(struct godwit_mirror *mirror,
@@ -300,7 +323,7 @@ static void pin_unpublish(struct godwit_mirror *mirror, struct godwit_pin *pin)
 	mirror->nr_pins--;
 }
 
-/* Gives it a name: before that nobody can let it go. 0 is no name. */
+/* Gives it a name: before that nobody can let it go. 0 is no name, and the answer to a late one. */
 static u32 pin_name(struct godwit_mirror *mirror, struct godwit_pin *pin)
 {
 	u32 handle;
@@ -309,6 +332,8 @@ static u32 pin_name(struct godwit_mirror *mirror, struct godwit_pin *pin)
 		handle = atomic_inc_return(&mirror->client->next_pin);
 	while (!handle);
 	spin_lock(&mirror->pin_lock);
+	if (READ_ONCE(mirror->ended))
+		handle = 0;
 	pin->handle = handle;
 	spin_unlock(&mirror->pin_lock);
 	return handle;
@@ -333,7 +358,9 @@ static int pin_range(struct godwit_mirror *mirror, struct drm_godwit_pin *args)
 	ret = pin->in_vram ? godwit_grip_vram(mirror, pin) : godwit_grip_system(mirror, pin);
 	if (!ret) {
 		args->handle = pin_name(mirror, pin);
-		return 0;
+		if (args->handle)
+			return 0;
+		ret = -ESRCH;
 	}
 	spin_lock(&mirror->pin_lock);
 	pin_unpublish(mirror, pin);

@@ -175,11 +175,27 @@ static struct godwit_queue *queue_get(struct godwit_client *client)
 	return queue;
 }
 
+/* Forgets jobs that nobody can fetch any more: their address spaces have ended. With the lock. */
+static void queue_reap(struct godwit_queue *queue)
+{
+	struct godwit_job *job, *next;
+
+	list_for_each_entry_safe(job, next, &queue->jobs, known) {
+		if (!job->done || job->claimed || atomic_read(&job->mm->mm_users))
+			continue;
+		list_del_init(&job->known);
+		queue->nr_jobs--;
+		godwit_job_put(job);
+	}
+}
+
 static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 {
 	int ret = 0;
 
 	mutex_lock(&queue->lock);
+	if (queue->nr_jobs >= GODWIT_QUEUE_JOBS)
+		queue_reap(queue);
 	if (queue->stopped) {
 		ret = queue->stopped;
 	} else if (queue->nr_jobs >= GODWIT_QUEUE_JOBS) {

@@ -96,18 +96,24 @@ static void watch_give_word(struct godwit_client *client, u32 word)
 }
 
 /**
- * godwit_watch_remove_all() - the mirror goes.
- * @mirror: the mirror, without chunks.
+ * godwit_watch_remove_all() - all watches end.
+ * @mirror: the mirror, &godwit_mirror.ended.
+ *
+ * Nobody bumps their words any more: so they are bumped now, once, for whoever reads on.
  */
 void godwit_watch_remove_all(struct godwit_mirror *mirror)
 {
 	struct godwit_watch *watch, *next;
+	LIST_HEAD(gone);
 
-	list_for_each_entry_safe(watch, next, &mirror->watches, link) {
+	spin_lock(&mirror->watch_lock);
+	list_splice_init(&mirror->watches, &gone);
+	spin_unlock(&mirror->watch_lock);
+	list_for_each_entry_safe(watch, next, &gone, link) {
+		watch_bump_word(mirror->client, watch->word);
 		watch_give_word(mirror->client, watch->word);
 		kfree(watch);
 	}
-	INIT_LIST_HEAD(&mirror->watches);
 }
 
 static int watch_remove(struct godwit_mirror *mirror, u32 word)
@@ -147,8 +153,15 @@ static int watch_add(struct godwit_mirror *mirror, struct drm_godwit_watch *args
 	}
 	args->word = watch->word;
 	spin_lock(&mirror->watch_lock);
-	list_add(&watch->link, &mirror->watches);
+	ret = READ_ONCE(mirror->ended) ? -ESRCH : 0;
+	if (!ret)
+		list_add(&watch->link, &mirror->watches);
 	spin_unlock(&mirror->watch_lock);
+	if (ret) {
+		watch_give_word(mirror->client, watch->word);
+		kfree(watch);
+		return ret;
+	}
 
 	/* Notifiers exist only where there are chunks. */
 	ret = godwit_chunk_cover(mirror, args->addr, args->addr + args->length);

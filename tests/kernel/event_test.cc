@@ -200,6 +200,23 @@ TEST_F(Generations, TheWordChangesWheneverPagesOfTheRangeCouldHaveMoved) {
   changed("looking", false);
 }
 
+TEST_F(Generations, TheWordChangesWhenItsWatchEnds) {
+  SoftDevice soft("private:16M");
+  Device other(soft.index());
+  Ring ring(other, 4);
+  Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 2);
+  drm_godwit_watch args = {};
+  args.addr = reinterpret_cast<uintptr_t>(memory.data());
+  args.length = memory.size();
+  ASSERT_EQ(other.call(DRM_IOCTL_GODWIT_WATCH, &args), 0);
+  other.to_vram(memory.data(), memory.size());
+  const uint64_t there = ring.word(args.word);
+  soft.remove();
+  EXPECT_NE(ring.word(args.word), there);
+  EXPECT_BYTES(memory.data(), memory.size(), 2u);
+}
+
 TEST_F(Generations, EveryWordCanBeTakenAndGivenBack) {
   Ring ring(gpu_, 4);
   Memory memory(kPage);
