@@ -20,7 +20,8 @@ struct godwit_batch *godwit_batch_alloc(unsigned int size, gfp_t gfp)
 {
 	struct godwit_batch *batch;
 	size_t bytes = sizeof(*batch) +
-		       size * (2 * sizeof(*batch->src) + sizeof(*batch->pieces) +
+		       GODWIT_BATCH_ROOM(size) * (sizeof(*batch->src) + sizeof(*batch->dst)) +
+		       size * (sizeof(*batch->pieces) +
 			       sizeof(*batch->device) + sizeof(*batch->index) +
 			       sizeof(*batch->reached) + sizeof(*batch->seen));
 
@@ -30,8 +31,8 @@ struct godwit_batch *godwit_batch_alloc(unsigned int size, gfp_t gfp)
 	/* In the order of their alignment. */
 	batch->size = size;
 	batch->src = (unsigned long *)(batch + 1);
-	batch->dst = batch->src + size;
-	batch->pieces = (struct godwit_copy *)(batch->dst + size);
+	batch->dst = batch->src + GODWIT_BATCH_ROOM(size);
+	batch->pieces = (struct godwit_copy *)(batch->dst + GODWIT_BATCH_ROOM(size));
 	batch->device = (struct godwit_device **)(batch->pieces + size);
 	batch->index = (u16 *)(batch->device + size);
 	batch->reached = (u8 *)(batch->index + size);
@@ -54,8 +55,8 @@ void godwit_batch_free(struct godwit_batch *batch)
  */
 void godwit_batch_reset(struct godwit_batch *batch)
 {
-	memset(batch->src, 0, batch->size * sizeof(*batch->src));
-	memset(batch->dst, 0, batch->size * sizeof(*batch->dst));
+	memset(batch->src, 0, GODWIT_BATCH_ROOM(batch->size) * sizeof(*batch->src));
+	memset(batch->dst, 0, GODWIT_BATCH_ROOM(batch->size) * sizeof(*batch->dst));
 	memset(batch->reached, 0, batch->size);
 	memset(batch->seen, 0, batch->size);
 	batch->divide = false;
@@ -71,6 +72,33 @@ void godwit_batch_begin(struct godwit_batch *batch)
 	batch->nr_pieces = 0;
 	batch->submitted = 0;
 	batch->nr_transfers = 0;
+}
+
+/**
+ * godwit_batch_isolate() - migrate_vma_setup(), whose elements are the pages of the range.
+ * @args: with arrays of GODWIT_BATCH_ROOM() elements; the range is within 2 MiB.
+ *
+ * While it splits a huge page whose pages are mapped one by one it has no lock of the page table.
+ * MADV_DONTNEED of all 2 MiB, which needs mmap_lock for reading only, frees that table meanwhile
+ * (CONFIG_PT_RECLAIM), and what is collected from then on is counted from the start again.
+ *
+ * Return: 0. -EAGAIN, that has happened, and nothing is isolated. As migrate_vma_setup().
+ */
+int godwit_batch_isolate(struct migrate_vma *args)
+{
+	unsigned long count = (args->end - args->start) >> PAGE_SHIFT, i;
+	int ret = migrate_vma_setup(args);
+
+	if (ret || args->npages == count)
+		return ret;
+	for (i = 0; i < args->npages; i++) {
+		args->src[i] &= ~MIGRATE_PFN_MIGRATE;
+		args->dst[i] = 0;
+	}
+	/* Puts all back. */
+	migrate_vma_finalize(args);
+	memset(args->src, 0, args->npages * sizeof(*args->src));
+	return -EAGAIN;
 }
 
 /**

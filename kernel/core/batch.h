@@ -19,6 +19,13 @@ struct page;
 /* The most pages that one batch holds: a block of frames, or a huge page. */
 #define GODWIT_BATCH_PAGES	512u
 
+/*
+ * Elements that the arrays of migrate_vma_setup() need for some pages, all within 2 MiB. Where it
+ * splits a huge page and finds, when that is done, that there is no page table any more, it
+ * begins anew, and leaves in the arrays what it had: see godwit_batch_isolate().
+ */
+#define GODWIT_BATCH_ROOM(pages)	(2 * (pages))
+
 /* Copies of one batch that can be under way at the same time: one a device, as a rule. */
 #define GODWIT_BATCH_TRANSFERS	8u
 
@@ -37,14 +44,15 @@ struct godwit_transfer {
 /**
  * struct godwit_batch - the pages of one step of a migration.
  *
- * All arrays have @size elements, in one allocation; element i stands for the same page in all.
+ * All arrays but the first two have @size elements, in one allocation; element i stands for the
+ * same page in all.
  */
 struct godwit_batch {
 	/** @size: pages that it has room for. */
 	unsigned int size;
-	/** @src: as &migrate_vma.src. */
+	/** @src: as &migrate_vma.src; GODWIT_BATCH_ROOM(@size) elements. */
 	unsigned long *src;
-	/** @dst: as &migrate_vma.dst. */
+	/** @dst: as &migrate_vma.dst; GODWIT_BATCH_ROOM(@size) elements. */
 	unsigned long *dst;
 	/** @reached: &enum godwit_reached. */
 	u8 *reached;
@@ -66,7 +74,10 @@ struct godwit_batch {
 	struct godwit_transfer transfers[GODWIT_BATCH_TRANSFERS];
 	/** @shield: of the huge folio that it has isolated to bring home. */
 	struct godwit_shield shield;
-	/** @divide: a huge page was left where it is, to be split first: godwit_batch_divides(). */
+	/**
+	 * @divide: a huge page was left where it is: there is no place for it, and it is to be split
+	 * before it is isolated (decision 20).
+	 */
 	bool divide;
 	/** @time_setup: ns spent to look up, lock and unmap. */
 	u64 time_setup;
@@ -82,6 +93,7 @@ struct godwit_batch *godwit_batch_alloc(unsigned int size, gfp_t gfp);
 void godwit_batch_free(struct godwit_batch *batch);
 void godwit_batch_reset(struct godwit_batch *batch);
 void godwit_batch_begin(struct godwit_batch *batch);
+int godwit_batch_isolate(struct migrate_vma *args);
 void godwit_batch_submit(struct godwit_batch *batch, bool to_vram);
 void godwit_batch_add(struct godwit_batch *batch, unsigned int index, struct page *page,
 		      struct godwit_device *gdev, unsigned long frame, unsigned int pages);
@@ -94,19 +106,6 @@ static inline void godwit_batch_reach(struct godwit_batch *batch, unsigned int i
 		batch->reached[i] = reached;
 	else
 		memset(&batch->reached[i], reached, pages);
-}
-
-/*
- * May the kernel split the huge page of element @i, which is isolated, because its pages get small
- * ones to go to? It splits the folio, and the entry in the address space of this migration only.
- * Whoever else has one, a child or a parent, is left with an entry for a whole folio that there is
- * not any more, and the kernel then counts that mapping into the page after the first: a panic. A
- * page that can be written has no other entry. Any other has to be split before it is isolated
- * (&godwit_batch.divide): for all who have it.
- */
-static inline bool godwit_batch_divides(const struct godwit_batch *batch, unsigned int i)
-{
-	return batch->src[i] & MIGRATE_PFN_WRITE;
 }
 
 /* Adds the time since *@since to *@to, and sets *@since to now. */

@@ -64,9 +64,9 @@ struct direct {
 	/** @shield: of the huge page that is isolated. */
 	struct godwit_shield shield;
 	/** @src: as &migrate_vma.src. */
-	unsigned long src[GODWIT_BATCH_PAGES];
+	unsigned long src[GODWIT_BATCH_ROOM(GODWIT_BATCH_PAGES)];
 	/** @dst: as &migrate_vma.dst. */
-	unsigned long dst[GODWIT_BATCH_PAGES];
+	unsigned long dst[GODWIT_BATCH_ROOM(GODWIT_BATCH_PAGES)];
 	/** @pieces: what moves. */
 	struct direct_piece pieces[GODWIT_BATCH_PAGES];
 };
@@ -213,7 +213,7 @@ static void direct_run(struct direct *direct, struct vm_area_struct *vma, unsign
 	memset(direct->dst, 0, sizeof(direct->dst));
 	direct->count = 0;
 	direct->base = (start - direct->span->start) >> PAGE_SHIFT;
-	if (migrate_vma_setup(&args))
+	if (godwit_batch_isolate(&args))
 		return;
 	for (i = 0; i < args.npages; i += pages) {
 		struct page *page = migrate_pfn_to_page(args.src[i]);

@@ -64,6 +64,19 @@ static void home_forget(struct godwit_batch *batch, unsigned int n)
 	folio_put(folio);
 }
 
+/**
+ * godwit_home_cancel() - nothing moves after all.
+ * @batch: as godwit_home_wait() left it.
+ */
+void godwit_home_cancel(struct godwit_batch *batch)
+{
+	unsigned int n;
+
+	for (n = 0; n < batch->nr_pieces; n++)
+		if (batch->dst[batch->index[n]])
+			home_forget(batch, n);
+}
+
 /* The copy of a piece failed: it stays, or comes without its bytes. */
 static void home_lose(struct godwit_batch *batch, unsigned int n, const struct godwit_home *home)
 {

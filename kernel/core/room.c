@@ -143,21 +143,18 @@ void godwit_rooms(struct godwit_batch *batch, unsigned int i, unsigned int count
 }
 
 /*
- * There is no huge page for the one at @i: how many of its pages need a small one each? Where the
- * first gets one, the kernel splits the folio.
+ * There is no huge page for one: how many of its pages need a small one each? None: it stays, and is
+ * split before it is isolated the next time.
  *
- * But not if there are more references to it than to an isolated one, as in a fault, and while it
- * has its shield: then it splits the entry, puts all back, and the access is repeated, of a page
- * that has an entry of its own and that can come home by itself.
+ * A page that a CPU has touched cannot be, for the reference that the fault has. There the first
+ * gets one, with which the kernel splits the entry. It does not split the folio, since that has more
+ * references than an isolated one, puts all back, and the access is repeated, of a page that has an
+ * entry of its own and that can come home by itself. See godwit_touch() for what must not happen
+ * meanwhile.
  */
-static unsigned int room_few(const struct godwit_batch *batch, unsigned int i, unsigned int pages,
-			     const struct godwit_home *home)
+static unsigned int room_few(const struct godwit_home *home)
 {
-	if (!home->vma)
-		return 0;
-	if (room_for_fault(home))
-		return 1;
-	return godwit_batch_divides(batch, i) ? pages : 0;
+	return home->vma && room_for_fault(home) ? 1 : 0;
 }
 
 /**
@@ -182,7 +179,7 @@ void godwit_room_huge(struct godwit_batch *batch, unsigned int i, struct godwit_
 		godwit_batch_add(batch, i, folio_page(folio, 0), gdev, frame, pages);
 		return;
 	}
-	few = room_few(batch, i, pages, home);
+	few = room_few(home);
 	batch->divide |= home->vma && !few;
 	/* Pages that get none stay, as pages of VRAM; without the first one all do. */
 	for (j = 0; j < few; j++)

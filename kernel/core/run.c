@@ -50,19 +50,19 @@ static void run_take_small(struct godwit_span *span, unsigned int i, unsigned in
 	}
 }
 
-/* There is no block for the huge page at @i: may its pages have frames here and there? */
-static bool run_scatter(struct godwit_span *span, unsigned int i)
+/*
+ * There is no block for a huge page. The kernel could split the one that is isolated, and is not
+ * asked to (decision 20).
+ */
+static void run_divide(struct godwit_span *span)
 {
 	struct godwit_mirror *mirror = span->mirror;
 
 	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_HUGE_SPLIT, 1);
-	if (godwit_batch_divides(span->batch, i))
-		return true;
 	span->batch->divide = true;
-	return false;
 }
 
-/* A block for element @i, a huge page or a huge hole; or frames for its pages. */
+/* A block for element @i, a huge page or a huge hole; or, for a hole, frames for its pages. */
 static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int pages)
 {
 	struct godwit_device *gdev = span->mirror->gdev;
@@ -70,14 +70,12 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 	struct godwit_batch *batch = span->batch;
 	unsigned int count = pages, done = 0, j;
 	unsigned long frame;
-	bool scattered = false;
 
 	if (span->reserved < pages) {
 		/* The kernel cannot split a huge hole unless all its pages are given. */
-		if (!page || !span->reserved || !run_scatter(span, i))
-			return;
-		scattered = true;
-		count = span->reserved;
+		if (page && span->reserved)
+			run_divide(span);
+		return;
 	}
 	while (done < pages && count) {
 		frame = godwit_vram_take(gdev, span->mirror->client, &count);
@@ -85,12 +83,10 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 			return;
 		span->reserved -= count;
 		/* A whole block may not be left although there are frames enough. */
-		if (page && count < pages && !scattered) {
-			scattered = run_scatter(span, i);
-			if (!scattered) {
-				godwit_vram_release(gdev, frame, count);
-				return;
-			}
+		if (page && count < pages) {
+			run_divide(span);
+			godwit_vram_release(gdev, frame, count);
+			return;
 		}
 		memset(&batch->reached[i + done], GODWIT_REACHED_ROOM, count);
 		if (count == pages) {
@@ -102,8 +98,7 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 		for (j = 0; j < count; j++, done++) {
 			vpage = godwit_pagemap_page(gdev, frame + j, 1);
 			batch->dst[i + done] = migrate_pfn(page_to_pfn(vpage));
-			godwit_batch_add(batch, i + done, page ? page + done : NULL, gdev,
-					 frame + j, 1);
+			godwit_batch_add(batch, i + done, NULL, gdev, frame + j, 1);
 		}
 		count = min(pages - done, span->reserved);
 	}
@@ -296,7 +291,7 @@ bool godwit_run_start(struct godwit_run *run, struct godwit_span *span,
 	    godwit_device_huge(span->mirror->gdev))
 		run->args.flags |= MIGRATE_VMA_SELECT_COMPOUND;
 
-	if (migrate_vma_setup(&run->args))
+	if (godwit_batch_isolate(&run->args))
 		return false;
 	godwit_batch_lap(&batch->time_setup, &since);
 

@@ -12,6 +12,7 @@
  * Locking: mmap_lock is held for reading and the folio is locked, both by our caller; see home.c.
  */
 #include <linux/delay.h>
+#include <linux/leafops.h>
 #include <linux/migrate.h>
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
@@ -24,6 +25,7 @@
 #include "batch.h"
 #include "client.h"
 #include "device.h"
+#include "entry.h"
 #include "event.h"
 #include "export.h"
 #include "home.h"
@@ -122,6 +124,28 @@ static vm_fault_t touch_again(struct godwit_device *gdev, struct folio *folio,
 	return 0;
 }
 
+/*
+ * Where a huge page is to come home as a small one, the kernel splits what is in the page table
+ * without a look at what that is (room.c). MADV_DONTNEED, which needs no more of mmap_lock than we
+ * have, may have split the entry since it was isolated, or put another huge page there. Then the
+ * page stays, and the access is repeated. What is left is that it comes between this look and the
+ * kernel's own step.
+ */
+static bool touch_may_split(const struct vm_fault *vmf, const struct godwit_batch *batch,
+			    unsigned long start)
+{
+	pmd_t *at, pmd;
+
+	if (!batch->nr_pieces || batch->pieces[0].pages > 1)
+		return true;
+	at = godwit_pmd_at(vmf->vma->vm_mm, start);
+	if (!at)
+		return false;
+	pmd = pmdp_get_lockless(at);
+	return pmd_is_migration_entry(pmd) &&
+	       softleaf_to_folio(softleaf_from_pmd(pmd)) == page_folio(vmf->page);
+}
+
 static vm_fault_t touch_bring(struct vm_fault *vmf, struct godwit_batch *batch,
 			      struct migrate_vma *args, struct godwit_home *home)
 {
@@ -130,11 +154,20 @@ static vm_fault_t touch_bring(struct vm_fault *vmf, struct godwit_batch *batch,
 
 	args->src = batch->src;
 	args->dst = batch->dst;
-	if (migrate_vma_setup(args))
+	switch (godwit_batch_isolate(args)) {
+	case 0:
+		break;
+	case -EAGAIN:
+		return touch_again(home->only, page_folio(vmf->page),
+				   godwit_page_frame(vmf->page));
+	default:
 		return VM_FAULT_SIGBUS;
+	}
 	godwit_batch_lap(&batch->time_setup, &since);
 	godwit_home_fill(batch, args->npages, home);
 	godwit_home_wait(batch, home);
+	if (!vmf->pte && !touch_may_split(vmf, batch, args->start))
+		godwit_home_cancel(batch);
 	since = ktime_get_ns();
 	migrate_vma_pages(args);
 	godwit_home_settle(batch, home);

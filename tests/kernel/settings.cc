@@ -5,9 +5,19 @@
 
 namespace godwit::guest {
 
+namespace {
+
+// Some say all that they could say, with brackets around what they do.
+std::string value_of(const std::string& text) {
+  const size_t open = text.find('['), close = text.find(']');
+  return open == std::string::npos || close == std::string::npos ? text : text.substr(open + 1, close - open - 1);
+}
+
+}  // namespace
+
 Settings::Settings(List settings) {
   for (const Setting& setting : settings) {
-    before_.push_back({setting.path, read_file(setting.path)});
+    before_.push_back({setting.path, value_of(read_file(setting.path))});
     EXPECT_EQ(write_file(setting.path, setting.value), 0) << setting.path;
   }
 }

@@ -1,13 +1,18 @@
 // SPDX-License-Identifier: MIT
 // Huge pages that have to move one page at a time, because nowhere there is a huge one to go to: alone, and shared with a child.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <atomic>
+#include <chrono>
 #include <functional>
 #include <list>
+#include <thread>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/settings.h"
 
 namespace godwit::guest {
 namespace {
@@ -138,6 +143,87 @@ TEST_P(Split, HomeForATouchWithoutHugeRam) {
 
 INSTANTIATE_TEST_SUITE_P(Page, Split, ::testing::Bool(),
                          [](const auto& suite) { return suite.param ? "Shared" : "Alone"; });
+
+// What is dropped and made anew while it moves, which needs no lock that a migration has.
+class Dropped : public DeviceTest {
+ protected:
+  static constexpr const char* kSlowCopies = "/sys/module/godwit_soft/parameters/slow_copies";
+
+  void SetUp() override {
+    DeviceTest::SetUp();
+    if (gpu_.info().huge_page_size == 0) GTEST_SKIP() << "the device has one page size";
+    ASSERT_EQ(write_file(kSlowCopies, "20000"), 0);
+  }
+  void TearDown() override {
+    EXPECT_EQ(write_file(kSlowCopies, "0"), 0);
+    DeviceTest::TearDown();
+  }
+
+  int migrate(const Memory& memory, uint32_t to) const {
+    drm_godwit_migrate args = {};
+    args.addr = address(memory.data());
+    args.length = memory.size();
+    args.to = to;
+    args.flags = to == GODWIT_PLACE_VRAM ? uint32_t{GODWIT_MIGRATE_NO_EVICT} : 0;
+    return gpu_.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+  }
+
+  // Another thread moves the memory to VRAM and home meanwhile.
+  void while_it_moves(const Memory& memory, unsigned times, const std::function<void(uint64_t)>& round) const {
+    std::atomic<bool> done{false};
+    std::thread mover([&] {
+      while (!done) {
+        EXPECT_EQ(migrate(memory, GODWIT_PLACE_VRAM), 0);
+        EXPECT_EQ(migrate(memory, GODWIT_PLACE_SYSTEM), 0);
+        // Or whoever touches it waits for most of the time.
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    });
+    for (uint64_t number = 1; number <= times && !HasFailure(); ++number) round(number);
+    done = true;
+    mover.join();
+  }
+};
+
+TEST_F(Dropped, AHugePageThatFindsNoBlock) {
+  const NoFreeBlock none(gpu_);
+  const Memory memory(kHuge, Memory::kHugePages);
+  while_it_moves(memory, rounds(20), [&](uint64_t round) {
+    fill(memory.data(), memory.size(), round);
+    std::this_thread::sleep_for(std::chrono::microseconds(round * 9973 % 30000));
+    EXPECT_BYTES(memory.data(), memory.size(), round);
+    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+  });
+}
+
+TEST_F(Dropped, APartOfAHugePageThatFindsNoBlock) {
+  const NoFreeBlock none(gpu_);
+  const Memory memory(kHuge, Memory::kHugePages);
+  const size_t free = gpu_.info().vram_free;
+  while_it_moves(memory, rounds(20), [&](uint64_t round) {
+    fill(memory.data(), memory.size(), round);
+    std::this_thread::sleep_for(std::chrono::microseconds(round * 9973 % 30000));
+    ASSERT_EQ(madvise(memory.page(3), kPage, MADV_DONTNEED), 0);
+    EXPECT_TRUE(all_zero(memory.page(3), kPage));
+    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+  });
+  EXPECT_EQ(wait_for_free(gpu_, free), free);
+}
+
+// Folios of 64 KiB: the kernel splits one after the other, without the lock of their page table.
+TEST_F(Dropped, ATableOfWhichFoliosAreBeingSplit) {
+  const Settings settings({{"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled", "always"},
+                           {"/sys/kernel/mm/transparent_hugepage/enabled", "never"}});
+  ASSERT_EQ(write_file(kSlowCopies, "0"), 0);
+  const Memory memory(kHuge, Memory::kHugePages);
+  constexpr size_t kFolio = 16 * kPage;
+  while_it_moves(memory, 40, [&](uint64_t round) {
+    const auto value = static_cast<uint8_t>(round);
+    for (size_t at = 0; at < kHuge; at += kFolio) memory.data()[at] = value;
+    for (size_t at = 0; at < kHuge; at += kFolio) ASSERT_EQ(memory.data()[at], value) << at;
+    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+  });
+}
 
 }  // namespace
 }  // namespace godwit::guest
