@@ -307,6 +307,7 @@ static struct godwit_export *export_create(struct godwit_mirror *mirror, unsigne
 	export->start = start;
 	export->end = end;
 	INIT_LIST_HEAD(&export->attached);
+	INIT_LIST_HEAD(&export->living);
 	mutex_init(&export->attached_lock);
 	mutex_init(&export->prepare_lock);
 	init_waitqueue_head(&export->idle);

@@ -93,9 +93,12 @@ struct godwit_export {
 	/** @moves: moves of pages of the range that are under way: nothing is mapped then. */
 	unsigned int moves;
 
-	/** @alive: snapshots of pages that are not pinned and not let go of yet. */
-	atomic_t alive;
-	/** @idle: woken when @alive, @moves or @users becomes 0. */
+	/**
+	 * @living: snapshots of pages that are not pinned and not let go of yet: @snapshot, and
+	 * those that were taken away while peers had them mapped. Under godwit_exports_lock.
+	 */
+	struct list_head living;
+	/** @idle: woken when one of @living goes, and when @moves or @users becomes 0. */
 	wait_queue_head_t idle;
 	/** @revoke_work: revokes it, after a notifier asked for that. */
 	struct work_struct revoke_work;

@@ -43,6 +43,37 @@ struct godwit_snapshot *godwit_export_detach(struct godwit_export *export)
 	return snapshot;
 }
 
+static bool export_has_let_go(struct godwit_export *export)
+{
+	bool done;
+
+	spin_lock(&godwit_exports_lock);
+	done = list_empty(&export->living);
+	spin_unlock(&godwit_exports_lock);
+	return done;
+}
+
+/* With godwit_exports_lock: may a peer still write private VRAM, also what was taken away? */
+static bool export_has_private(const struct godwit_export *export)
+{
+	const struct godwit_snapshot *snapshot;
+
+	list_for_each_entry(snapshot, &export->living, link)
+		if (snapshot->nr_private)
+			return true;
+	return false;
+}
+
+static bool export_is_private(struct godwit_export *export)
+{
+	bool private;
+
+	spin_lock(&godwit_exports_lock);
+	private = export_has_private(export);
+	spin_unlock(&godwit_exports_lock);
+	return private;
+}
+
 /* Tells all importers that can follow. With the lock of the dma-buf. */
 static void export_tell_importers(struct godwit_export *export)
 {
@@ -71,7 +102,7 @@ bool godwit_export_revoke(struct godwit_export *export, enum drm_godwit_cause ca
 	long left;
 
 	godwit_snapshot_put(godwit_export_detach(export));
-	if (!atomic_read(&export->alive))
+	if (export_has_let_go(export))
 		return true;
 	dma_resv_lock(resv, NULL);
 	export_tell_importers(export);
@@ -81,7 +112,7 @@ bool godwit_export_revoke(struct godwit_export *export, enum drm_godwit_cause ca
 	godwit_export_tell(export, GODWIT_EVENT_PEER_REVOKED, cause, GODWIT_PLACE_NONE,
 			   (export->end - export->start) >> PAGE_SHIFT, 0);
 	if (left > 0)
-		left = wait_event_timeout(export->idle, !atomic_read(&export->alive), left);
+		left = wait_event_timeout(export->idle, export_has_let_go(export), left);
 	if (left > 0)
 		return true;
 	godwit_export_count(export, GODWIT_STAT_PEER_TIMEOUTS, 1);
@@ -322,9 +353,10 @@ bool godwit_export_invalidate(struct godwit_mirror *mirror, unsigned long start,
 		export->seq++;
 		if (export->pinned)
 			export->pin_stale = true;
+		/* Not only of what is offered now: what was before may be written still. */
+		wait |= fork && export_has_private(export);
 		if (!export->snapshot)
 			continue;
-		wait |= fork && export->snapshot->nr_private;
 		if (!export->stale)
 			queue_work(godwit_export_queue, &export->revoke_work);
 		export->stale = true;
@@ -333,7 +365,7 @@ bool godwit_export_invalidate(struct godwit_mirror *mirror, unsigned long start,
 	return wait;
 }
 
-/* The next export of a range that peers have not let go of yet. */
+/* The next export of a range whose peers may still write private VRAM. */
 static struct godwit_export *export_unfinished(struct godwit_mirror *mirror, unsigned long start,
 					       unsigned long end)
 {
@@ -341,7 +373,7 @@ static struct godwit_export *export_unfinished(struct godwit_mirror *mirror, uns
 
 	spin_lock(&godwit_exports_lock);
 	list_for_each_entry(export, &mirror->exports, mirror_link) {
-		if (!export_overlaps(export, start, end) || !atomic_read(&export->alive))
+		if (!export_overlaps(export, start, end) || !export_has_private(export))
 			continue;
 		export_hold(export);
 		found = export;
@@ -368,7 +400,7 @@ void godwit_export_wait(struct godwit_mirror *mirror, unsigned long start, unsig
 	struct godwit_export *export;
 
 	while (left > 0 && (export = export_unfinished(mirror, start, end))) {
-		left = wait_event_timeout(export->idle, !atomic_read(&export->alive), left);
+		left = wait_event_timeout(export->idle, !export_is_private(export), left);
 		if (left <= 0)
 			godwit_export_count(export, GODWIT_STAT_PEER_TIMEOUTS, 1);
 		export_put(export);

@@ -106,8 +106,10 @@ static void snapshot_free(struct kref *refs)
 	snapshot_release(snapshot, snapshot->pages, snapshot->nr);
 	if (snapshot->pinned)
 		godwit_pin_uncharge_system(export->mirror->mm, snapshot->nr);
-	if (snapshot->counted && atomic_dec_and_test(&export->alive))
-		wake_up_all(&export->idle);
+	spin_lock(&godwit_exports_lock);
+	list_del(&snapshot->link);
+	spin_unlock(&godwit_exports_lock);
+	wake_up_all(&export->idle);
 	kvfree(snapshot->pages);
 	kfree(snapshot);
 }
@@ -141,6 +143,7 @@ static struct godwit_snapshot *snapshot_alloc(struct godwit_export *export, bool
 		return ERR_PTR(ret);
 	}
 	kref_init(&snapshot->refs);
+	INIT_LIST_HEAD(&snapshot->link);
 	snapshot->export = export;
 	snapshot->nr = nr;
 	snapshot->pinned = pinned;

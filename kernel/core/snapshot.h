@@ -3,6 +3,7 @@
 #define _GODWIT_SNAPSHOT_H_
 
 #include <linux/kref.h>
+#include <linux/list.h>
 #include <linux/types.h>
 
 struct godwit_device;
@@ -29,8 +30,8 @@ struct godwit_snapshot {
 	bool dirty;
 	/** @pinned: held for good, and charged. */
 	bool pinned;
-	/** @counted: in &godwit_export.alive. */
-	bool counted;
+	/** @link: in &godwit_export.living, or empty. */
+	struct list_head link;
 	/** @first_pfn: lowest page frame number of those in VRAM. */
 	unsigned long first_pfn;
 	/** @last_pfn: highest one. */

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -99,6 +100,17 @@ int Transfer::finish() {
 int Transfer::wait() {
   if (thread_.joinable()) thread_.join();
   return status_;
+}
+
+void wait_for_revokes(const Device& device, uint64_t count) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
+  while (device.stat(GODWIT_STAT_PEER_REVOKES) < count) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      ADD_FAILURE() << "nobody was told to let go";
+      return;
+    }
+    std::this_thread::yield();
+  }
 }
 
 Line::Line() { EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends_), 0) << strerror(errno); }

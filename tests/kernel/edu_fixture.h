@@ -70,6 +70,9 @@ class Transfer {
   std::thread thread_;
 };
 
+// Waits until importers were told to let go so often.
+void wait_for_revokes(const Device& device, uint64_t count);
+
 // Two ends of a connection, for a process and its child.
 class Line {
  public:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A peer's DMA to memory of which processes share something: a range, its dma-buf, or the pages
 // since a fork.
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -76,6 +77,26 @@ TEST_F(Peer, AForkWaitsForATransferToPrivateVramForASecond) {
   const pid_t child = fork();
   if (child == 0) _exit(0);
   EXPECT_EQ(gpu.stat(GODWIT_STAT_PEER_TIMEOUTS), 1u) << "the fork did not wait";
+  EXPECT_EQ(transfer.finish(), 0);
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_TRUE(exited_well(status));
+  EXPECT_TRUE(loan.has(5 * kPage, written));
+}
+
+// Its pages are offered to nobody any more, and the device writes them all the same.
+TEST_F(Peer, AForkWaitsForATransferThatWasToldToLetGoBefore) {
+  const Device gpu;
+  // By the helpers, which have no fence: with one, nobody sees that the driver was told.
+  const Loan loan(gpu, 33, {.in_vram = true, .mode = EDU_HELPER});
+  const Piece written = pattern(34);
+  Transfer transfer(loan.edu, 5 * kPage, written, EDU_UNTIL_ASKED);
+  ASSERT_EQ(madvise(loan.memory.page(9), kPage, MADV_DONTNEED), 0);
+  wait_for_revokes(gpu, 1);
+  fflush(nullptr);
+  const pid_t child = fork();
+  if (child == 0) _exit(0);
+  EXPECT_GE(gpu.stat(GODWIT_STAT_PEER_TIMEOUTS), 1u) << "the fork did not wait";
   EXPECT_EQ(transfer.finish(), 0);
   int status = -1;
   ASSERT_EQ(waitpid(child, &status, 0), child);
