@@ -95,9 +95,12 @@ struct godwit_export {
 
 	/**
 	 * @living: snapshots of pages that are not pinned and not let go of yet: @snapshot, and
-	 * those that were taken away while peers had them mapped. Under godwit_exports_lock.
+	 * those that were taken away while peers had them mapped. Oldest first. This and @serial
+	 * under godwit_exports_lock.
 	 */
 	struct list_head living;
+	/** @serial: of the last one in @living. */
+	u64 serial;
 	/** @idle: woken when one of @living goes, and when @moves or @users becomes 0. */
 	wait_queue_head_t idle;
 	/** @revoke_work: revokes it, after a notifier asked for that. */

@@ -125,6 +125,7 @@ int godwit_export_publish(struct godwit_export *export, struct godwit_snapshot *
 	} else if (export->seq != seq || export->moves || export->stale) {
 		ret = -EAGAIN;
 	} else if (!export->snapshot) {
+		snapshot->serial = ++export->serial;
 		list_add_tail(&snapshot->link, &export->living);
 		export->snapshot = snapshot;
 		snapshot = NULL;

@@ -25,6 +25,20 @@
 /* How long a fork waits until private VRAM is no longer written by peers. */
 #define EXPORT_FORK_PATIENCE	HZ
 
+/* @serial: the last one that somebody may have mapped before. */
+static struct godwit_snapshot *export_detach(struct godwit_export *export, u64 *serial)
+{
+	struct godwit_snapshot *snapshot;
+
+	spin_lock(&godwit_exports_lock);
+	snapshot = export->snapshot;
+	export->snapshot = NULL;
+	export->stale = false;
+	*serial = export->serial;
+	spin_unlock(&godwit_exports_lock);
+	return snapshot;
+}
+
 /**
  * godwit_export_detach() - take the snapshot away from those who would map it now.
  * @export: the export.
@@ -33,22 +47,20 @@
  */
 struct godwit_snapshot *godwit_export_detach(struct godwit_export *export)
 {
-	struct godwit_snapshot *snapshot;
+	u64 serial;
 
-	spin_lock(&godwit_exports_lock);
-	snapshot = export->snapshot;
-	export->snapshot = NULL;
-	export->stale = false;
-	spin_unlock(&godwit_exports_lock);
-	return snapshot;
+	return export_detach(export, &serial);
 }
 
-static bool export_has_let_go(struct godwit_export *export)
+/* Of all up to this one: an importer may map again as soon as it has unmapped. */
+static bool export_has_let_go(struct godwit_export *export, u64 serial)
 {
+	const struct godwit_snapshot *oldest;
 	bool done;
 
 	spin_lock(&godwit_exports_lock);
-	done = list_empty(&export->living);
+	oldest = list_first_entry_or_null(&export->living, struct godwit_snapshot, link);
+	done = !oldest || oldest->serial > serial;
 	spin_unlock(&godwit_exports_lock);
 	return done;
 }
@@ -99,10 +111,11 @@ static void export_tell_importers(struct godwit_export *export)
 bool godwit_export_revoke(struct godwit_export *export, enum drm_godwit_cause cause, long patience)
 {
 	struct dma_resv *resv = export->dmabuf->resv;
+	u64 serial;
 	long left;
 
-	godwit_snapshot_put(godwit_export_detach(export));
-	if (export_has_let_go(export))
+	godwit_snapshot_put(export_detach(export, &serial));
+	if (export_has_let_go(export, serial))
 		return true;
 	dma_resv_lock(resv, NULL);
 	export_tell_importers(export);
@@ -112,7 +125,7 @@ bool godwit_export_revoke(struct godwit_export *export, enum drm_godwit_cause ca
 	godwit_export_tell(export, GODWIT_EVENT_PEER_REVOKED, cause, GODWIT_PLACE_NONE,
 			   (export->end - export->start) >> PAGE_SHIFT, 0);
 	if (left > 0)
-		left = wait_event_timeout(export->idle, export_has_let_go(export), left);
+		left = wait_event_timeout(export->idle, export_has_let_go(export, serial), left);
 	if (left > 0)
 		return true;
 	godwit_export_count(export, GODWIT_STAT_PEER_TIMEOUTS, 1);

@@ -32,6 +32,8 @@ struct godwit_snapshot {
 	bool pinned;
 	/** @link: in &godwit_export.living, or empty. */
 	struct list_head link;
+	/** @serial: which of the export's it is; the later the higher. With @link. */
+	u64 serial;
 	/** @first_pfn: lowest page frame number of those in VRAM. */
 	unsigned long first_pfn;
 	/** @last_pfn: highest one. */

@@ -95,6 +95,29 @@ TEST_F(Peer, AMoveWaitsForAllImporters) {
   EXPECT_EQ(loan.edu.counts().waited + second.counts().waited + third.counts().waited, 3u);
 }
 
+// Who was told and has unmapped may map again while others are still busy, and is not waited for.
+TEST_F(Peer, ARevocationIsNotAboutWhatIsMappedAfterIt) {
+  const Device gpu;
+  const Loan loan(gpu, 15);
+  const Edu slow(1);
+  // By the helpers: for fences, which these do not have, it waits with mappings locked out.
+  ASSERT_EQ(slow.import(loan.shared.fd(), EDU_HELPER), 0);
+  loan.read(0);
+  const Piece written = pattern(16);
+  Transfer transfer(slow, 5 * kPage, written, EDU_UNTIL_ASKED);
+  ASSERT_EQ(madvise(loan.memory.page(9), kPage, MADV_DONTNEED), 0);
+  wait_for_revokes(gpu, 1);
+  ASSERT_EQ(loan.edu.counts().invalidations, 1u);
+  loan.read(0);
+  EXPECT_EQ(transfer.finish(), 0);
+  // The next one comes when this one is over.
+  ASSERT_EQ(madvise(loan.memory.page(9), kPage, MADV_DONTNEED), 0);
+  wait_for_revokes(gpu, 2);
+  EXPECT_EQ(loan.edu.counts().invalidations, 2u);
+  EXPECT_EQ(gpu.stat(GODWIT_STAT_PEER_TIMEOUTS), 0u) << "it waited for who had let go";
+  EXPECT_TRUE(loan.has(5 * kPage, written));
+}
+
 TEST_F(Peer, ACpuTouchWaitsForTheTransferUnderWay) {
   const Device gpu;
   const Loan loan(gpu, 13);
