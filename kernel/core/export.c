@@ -149,6 +149,7 @@ static int export_attach(struct dma_buf *dmabuf, struct dma_buf_attachment *atta
 	attach->dev = attachment->dev;
 	attach->p2p = attachment->peer2peer;
 	attach->fixed = !dma_buf_attach_revocable(attachment);
+	INIT_LIST_HEAD(&attach->tables);
 	if (attach->fixed)
 		ret = godwit_export_pin(export, false);
 	if (ret) {
@@ -171,21 +172,28 @@ static void export_detach_importer(struct dma_buf *dmabuf, struct dma_buf_attach
 	list_del(&attach->link);
 	mutex_unlock(&export->attached_lock);
 	if (attach->fixed)
-		godwit_export_unpin(export);
+		godwit_export_unpin(export, false);
 	kfree(attach);
 }
 
 /* Of an importer that cannot follow, or does not want to. */
 static int export_pin_importer(struct dma_buf_attachment *attachment)
 {
+	struct godwit_export *export = attachment->dmabuf->priv;
 	struct godwit_attach *attach = attachment->priv;
 	int ret = 0;
 
 	if (!attach->fixed)
-		ret = godwit_export_pin(attachment->dmabuf->priv, true);
-	if (!ret)
-		attach->pins++;
-	return ret;
+		ret = godwit_export_pin(export, true);
+	if (ret)
+		return ret;
+	/* Our pin keeps @pinned as it is. */
+	if (!attach->fixed && !godwit_reach_repin(attach, export->pinned)) {
+		godwit_export_unpin(export, false);
+		return -EBUSY;
+	}
+	attach->pins++;
+	return 0;
 }
 
 static void export_unpin_importer(struct dma_buf_attachment *attachment)
@@ -194,7 +202,8 @@ static void export_unpin_importer(struct dma_buf_attachment *attachment)
 
 	attach->pins--;
 	if (!attach->fixed)
-		godwit_export_unpin(attachment->dmabuf->priv);
+		godwit_export_unpin(attachment->dmabuf->priv,
+				    !attach->pins && !list_empty(&attach->tables));
 }
 
 static struct sg_table *export_map(struct dma_buf_attachment *attachment,
@@ -215,7 +224,7 @@ static struct sg_table *export_map(struct dma_buf_attachment *attachment,
 	} else if (dir != DMA_TO_DEVICE && !snapshot->writable) {
 		table = ERR_PTR(-EACCES);
 	} else {
-		table = godwit_reach_map(snapshot, attachment->dev, dir);
+		table = godwit_reach_map(snapshot, attach, dir);
 	}
 	if (!IS_ERR(table)) {
 		if (dir != DMA_TO_DEVICE)
@@ -234,7 +243,7 @@ static void export_unmap(struct dma_buf_attachment *attachment, struct sg_table 
 {
 	struct godwit_export *export = attachment->dmabuf->priv;
 
-	godwit_snapshot_put(godwit_reach_unmap(table, attachment->dev, dir));
+	godwit_snapshot_put(godwit_reach_unmap(table, attachment->priv, dir));
 	godwit_export_unused(export);
 }
 

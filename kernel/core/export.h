@@ -47,8 +47,10 @@ struct godwit_attach {
 	bool p2p;
 	/** @fixed: it cannot follow, and has a pin for as long as it is attached. */
 	bool fixed;
-	/** @pins: those of dma_buf_pin(). Under the lock of the dma-buf. */
+	/** @pins: those of dma_buf_pin(). This and @tables under the lock of the dma-buf. */
 	unsigned int pins;
+	/** @tables: what it has mapped (reach.c). */
+	struct list_head tables;
 };
 
 /**
@@ -80,8 +82,10 @@ struct godwit_export {
 	bool dead;
 	/** @stale: @snapshot is not what the address space has any more. */
 	bool stale;
-	/** @pin_stale: the same of @pinned. */
+	/** @pin_stale: something changed since @pinned was looked at: it may be so of that. */
 	bool pin_stale;
+	/** @untold: an importer that has unpinned it has it mapped still, and was not told. */
+	bool untold;
 	/** @snapshot: what peers that can follow get, or NULL. */
 	struct godwit_snapshot *snapshot;
 	/** @pinned: what peers that cannot follow get, or NULL. */
@@ -95,8 +99,8 @@ struct godwit_export {
 
 	/**
 	 * @living: snapshots of pages that are not pinned and not let go of yet: @snapshot, and
-	 * those that were taken away while peers had them mapped. Oldest first. This and @serial
-	 * under godwit_exports_lock.
+	 * those that were taken away, or unpinned, while peers had them mapped. Oldest first. This
+	 * and @serial under godwit_exports_lock.
 	 */
 	struct list_head living;
 	/** @serial: of the last one in @living. */
@@ -162,7 +166,7 @@ struct godwit_snapshot *godwit_export_get(struct godwit_export *export,
 int godwit_export_publish(struct godwit_export *export, struct godwit_snapshot *snapshot, u64 seq);
 int godwit_export_prepare(struct godwit_export *export);
 int godwit_export_pin(struct godwit_export *export, bool nowait);
-void godwit_export_unpin(struct godwit_export *export);
+void godwit_export_unpin(struct godwit_export *export, bool mapped);
 void godwit_export_unused(struct godwit_export *export);
 void godwit_export_outdated(struct godwit_export *export);
 

@@ -7,7 +7,8 @@
  * waiting; otherwise by a worker or by whoever calls godwit_export_prepare(), while the importer
  * has got -EAGAIN: with the lock of the dma-buf held nobody may wait for mmap_lock or fault a page
  * in. What nobody maps is let go of after a second. A pinned one stays for as long as it is
- * pinned.
+ * pinned: after each change of the range it is compared with what would be offered then, before
+ * anybody gets more of it.
  *
  * Locking: as in export.c.
  */
@@ -51,16 +52,8 @@ void godwit_export_outdated(struct godwit_export *export)
 	queue_work(godwit_export_queue, &export->prepare_work);
 }
 
-/**
- * godwit_export_get() - the pages for an importer, if there is nothing to wait for.
- * @export: the export; the caller has the lock of the dma-buf.
- * @attach: the importer.
- *
- * Return: a reference, or an ERR_PTR as godwit_snapshot_take(). With -EAGAIN a worker looks for
- * them.
- */
-struct godwit_snapshot *godwit_export_get(struct godwit_export *export,
-					  struct godwit_attach *attach)
+/* The pages that the range has now, as godwit_export_get(). */
+static struct godwit_snapshot *export_current(struct godwit_export *export)
 {
 	struct godwit_snapshot *snapshot;
 	unsigned int round;
@@ -73,8 +66,6 @@ struct godwit_snapshot *godwit_export_get(struct godwit_export *export,
 		spin_lock(&godwit_exports_lock);
 		if (export->dead)
 			ret = -ENODEV;
-		else if (attach->fixed || attach->pins)
-			snapshot = export->pin_stale ? NULL : export->pinned;
 		else if (export->error)
 			ret = export->error;
 		else if (export->stale || export->moves)
@@ -89,8 +80,6 @@ struct godwit_snapshot *godwit_export_get(struct godwit_export *export,
 		spin_unlock(&godwit_exports_lock);
 		if (snapshot)
 			return snapshot;
-		if (attach->fixed || attach->pins)
-			return ERR_PTR(ret ?: -EFAULT);
 		if (ret)
 			break;
 		snapshot = godwit_snapshot_take(export, false, true);
@@ -105,6 +94,85 @@ struct godwit_snapshot *godwit_export_get(struct godwit_export *export,
 		ret = -EAGAIN;
 	}
 	return ERR_PTR(ret);
+}
+
+/*
+ * Are the pinned pages those that the range has now? Return: 0, also where there are none by now;
+ * -EAGAIN, it cannot be told yet; -EFAULT, no.
+ */
+static int export_check_pin(struct godwit_export *export)
+{
+	struct godwit_snapshot *now = export_current(export), *pinned = NULL;
+	bool same;
+	u64 seq;
+
+	if (IS_ERR(now))
+		return PTR_ERR(now);
+	spin_lock(&godwit_exports_lock);
+	seq = export->seq;
+	same = export->snapshot == now && !export->stale;
+	if (same && export->pinned) {
+		pinned = export->pinned;
+		kref_get(&pinned->refs);
+	}
+	spin_unlock(&godwit_exports_lock);
+	if (!same || !pinned) {
+		godwit_snapshot_put(now);
+		return same ? 0 : -EAGAIN;
+	}
+	same = godwit_snapshot_same(pinned, now);
+	spin_lock(&godwit_exports_lock);
+	if (same && export->seq == seq && export->pinned == pinned) {
+		export->pin_stale = false;
+		pinned->writable = pinned->for_writing && now->writable;
+	}
+	spin_unlock(&godwit_exports_lock);
+	godwit_snapshot_put(pinned);
+	godwit_snapshot_put(now);
+	return same ? 0 : -EFAULT;
+}
+
+/* What is pinned, for an importer that has a pin. */
+static struct godwit_snapshot *export_get_pinned(struct godwit_export *export)
+{
+	struct godwit_snapshot *snapshot = NULL;
+	unsigned int round;
+	int ret = 0;
+
+	for (round = 0; round < 2 && !snapshot && !ret; round++) {
+		spin_lock(&godwit_exports_lock);
+		if (export->dead) {
+			ret = -ENODEV;
+		} else if (!export->pin_stale) {
+			snapshot = export->pinned;
+			kref_get(&snapshot->refs);
+		}
+		spin_unlock(&godwit_exports_lock);
+		if (!snapshot && !ret)
+			ret = export_check_pin(export);
+	}
+	return snapshot ?: ERR_PTR(ret ?: -EAGAIN);
+}
+
+/**
+ * godwit_export_get() - the pages for an importer, if there is nothing to wait for.
+ * @export: the export; the caller has the lock of the dma-buf.
+ * @attach: the importer.
+ *
+ * Return: a reference, or an ERR_PTR as godwit_snapshot_take(). With -EAGAIN a worker looks for
+ * them.
+ */
+struct godwit_snapshot *godwit_export_get(struct godwit_export *export,
+					  struct godwit_attach *attach)
+{
+	return attach->fixed || attach->pins ? export_get_pinned(export) : export_current(export);
+}
+
+/* With godwit_exports_lock: from here on a revocation waits for it. */
+static void export_add_living(struct godwit_export *export, struct godwit_snapshot *snapshot)
+{
+	snapshot->serial = ++export->serial;
+	list_add_tail(&snapshot->link, &export->living);
 }
 
 /**
@@ -125,8 +193,7 @@ int godwit_export_publish(struct godwit_export *export, struct godwit_snapshot *
 	} else if (export->seq != seq || export->moves || export->stale) {
 		ret = -EAGAIN;
 	} else if (!export->snapshot) {
-		snapshot->serial = ++export->serial;
-		list_add_tail(&snapshot->link, &export->living);
+		export_add_living(export, snapshot);
 		export->snapshot = snapshot;
 		snapshot = NULL;
 	}
@@ -190,20 +257,28 @@ int godwit_export_prepare(struct godwit_export *export)
 int godwit_export_pin(struct godwit_export *export, bool nowait)
 {
 	struct godwit_snapshot *snapshot;
+	bool there, stale;
 	unsigned int round;
-	bool there;
 	u64 seq;
 	int ret = -EAGAIN;
 
 	for (round = 0; round < EXPORT_ROUNDS && ret == -EAGAIN; round++) {
 		spin_lock(&godwit_exports_lock);
 		seq = export->seq;
-		there = export->pinned && !export->pin_stale;
+		ret = export->dead ? -ENODEV : 0;
+		stale = export->pinned && export->pin_stale;
+		there = !ret && export->pinned && !stale;
 		export->pins += there;
-		ret = export->dead ? -ENODEV : export->pinned && !there ? -EFAULT : 0;
 		spin_unlock(&godwit_exports_lock);
 		if (there || ret)
 			return ret;
+		if (stale) {
+			ret = nowait ? 0 : godwit_export_prepare(export);
+			if (ret)
+				break;
+			ret = export_check_pin(export) ?: -EAGAIN;
+			continue;
+		}
 		snapshot = godwit_snapshot_take(export, true, nowait);
 		ret = PTR_ERR_OR_ZERO(snapshot);
 		if (ret)
@@ -225,8 +300,9 @@ int godwit_export_pin(struct godwit_export *export, bool nowait)
 /**
  * godwit_export_unpin() - the end of godwit_export_pin().
  * @export: the export.
+ * @mapped: the importer has it mapped, and is told to let go of that: from here on it can follow.
  */
-void godwit_export_unpin(struct godwit_export *export)
+void godwit_export_unpin(struct godwit_export *export, bool mapped)
 {
 	struct godwit_snapshot *snapshot = NULL;
 
@@ -235,7 +311,13 @@ void godwit_export_unpin(struct godwit_export *export)
 		snapshot = export->pinned;
 		export->pinned = NULL;
 		export->pin_stale = false;
+		/* What this or another one still has mapped is waited for. */
+		if (kref_read(&snapshot->refs) > 1)
+			export_add_living(export, snapshot);
 	}
+	export->untold |= mapped;
 	spin_unlock(&godwit_exports_lock);
+	if (mapped)
+		queue_work(godwit_export_queue, &export->revoke_work);
 	godwit_snapshot_put(snapshot);
 }

@@ -8,7 +8,7 @@
  * the host bridge nor an IOMMU sees the transfer. VRAM on the other side of a host bridge is mapped
  * as a resource. The tables have no struct pages: dma-buf's importers must not look at these.
  *
- * Locking: whoever maps and unmaps has the lock of the dma-buf. &godwit_export.attached_lock
+ * Locking: whoever maps, unmaps and pins has the lock of the dma-buf. &godwit_export.attached_lock
  * protects who is attached.
  */
 #include <linux/dma-mapping.h>
@@ -54,6 +54,10 @@ struct reach_run {
 struct reach_table {
 	/** @table: what it sees. */
 	struct sg_table table;
+	/** @link: in &godwit_attach.tables. */
+	struct list_head link;
+	/** @dir: which way it was mapped. */
+	enum dma_data_direction dir;
 	/** @snapshot: the pages; a reference. */
 	struct godwit_snapshot *snapshot;
 	/** @kinds: &enum reach_kind of each entry. */
@@ -252,12 +256,13 @@ static void reach_free(struct reach_table *reach)
 /**
  * godwit_reach_map() - addresses of held pages, for an importer.
  * @snapshot: the pages, all of which it can reach; the table has a reference.
- * @dev: the importer.
+ * @attach: the importer.
  * @dir: which way it will transfer.
  */
-struct sg_table *godwit_reach_map(struct godwit_snapshot *snapshot, struct device *dev,
+struct sg_table *godwit_reach_map(struct godwit_snapshot *snapshot, struct godwit_attach *attach,
 				  enum dma_data_direction dir)
 {
+	struct device *dev = attach->dev;
 	unsigned int count = reach_runs(snapshot, dev, NULL);
 	struct reach_table *reach;
 	struct reach_run *runs;
@@ -282,24 +287,57 @@ struct sg_table *godwit_reach_map(struct godwit_snapshot *snapshot, struct devic
 	/* There are no pages to be looked at, only addresses. */
 	kref_get(&snapshot->refs);
 	reach->snapshot = snapshot;
+	reach->dir = dir;
+	list_add(&reach->link, &attach->tables);
 	return &reach->table;
 }
 
 /**
  * godwit_reach_unmap() - the end of godwit_reach_map().
  * @table: the table; freed.
- * @dev: as it was mapped.
+ * @attach: as it was mapped.
  * @dir: as it was mapped.
  *
  * Return: the snapshot, with the reference that the table had.
  */
-struct godwit_snapshot *godwit_reach_unmap(struct sg_table *table, struct device *dev,
+struct godwit_snapshot *godwit_reach_unmap(struct sg_table *table,
+					   const struct godwit_attach *attach,
 					   enum dma_data_direction dir)
 {
 	struct reach_table *reach = container_of(table, struct reach_table, table);
 	struct godwit_snapshot *snapshot = reach->snapshot;
 
-	reach_unmap_entries(reach, dev, dir, table->nents);
+	list_del(&reach->link);
+	reach_unmap_entries(reach, attach->dev, dir, table->nents);
 	reach_free(reach);
 	return snapshot;
+}
+
+/**
+ * godwit_reach_repin() - an importer has pinned what it may have mapped already.
+ * @attach: the importer.
+ * @pinned: what it has pinned; a reference.
+ *
+ * From here on its mappings are of that: nobody tells it to let go of them, or waits for it.
+ *
+ * Return: false, they are of other pages, and it has to let go of these first.
+ */
+bool godwit_reach_repin(struct godwit_attach *attach, struct godwit_snapshot *pinned)
+{
+	struct reach_table *reach;
+
+	list_for_each_entry(reach, &attach->tables, link) {
+		if (reach->dir != DMA_TO_DEVICE && !pinned->writable)
+			return false;
+		if (reach->snapshot != pinned && !godwit_snapshot_same(reach->snapshot, pinned))
+			return false;
+	}
+	list_for_each_entry(reach, &attach->tables, link) {
+		if (reach->dir != DMA_TO_DEVICE)
+			pinned->dirty = true;
+		kref_get(&pinned->refs);
+		godwit_snapshot_put(reach->snapshot);
+		reach->snapshot = pinned;
+	}
+	return true;
 }

@@ -6,7 +6,6 @@
 
 #include <godwit/peer.h>
 
-struct dma_buf_attachment;
 struct godwit_attach;
 struct godwit_device;
 struct godwit_export;
@@ -19,9 +18,11 @@ bool godwit_reach_all(struct godwit_export *export, struct godwit_device *gdev);
 bool godwit_reach_snapshot(const struct godwit_attach *attach,
 			   const struct godwit_snapshot *snapshot);
 
-struct sg_table *godwit_reach_map(struct godwit_snapshot *snapshot, struct device *dev,
+struct sg_table *godwit_reach_map(struct godwit_snapshot *snapshot, struct godwit_attach *attach,
 				  enum dma_data_direction dir);
-struct godwit_snapshot *godwit_reach_unmap(struct sg_table *table, struct device *dev,
+struct godwit_snapshot *godwit_reach_unmap(struct sg_table *table,
+					   const struct godwit_attach *attach,
 					   enum dma_data_direction dir);
+bool godwit_reach_repin(struct godwit_attach *attach, struct godwit_snapshot *pinned);
 
 #endif /* _GODWIT_REACH_H_ */

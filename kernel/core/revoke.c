@@ -25,8 +25,9 @@
 /* How long a fork waits until private VRAM is no longer written by peers. */
 #define EXPORT_FORK_PATIENCE	HZ
 
-/* @serial: the last one that somebody may have mapped before. */
-static struct godwit_snapshot *export_detach(struct godwit_export *export, u64 *serial)
+/* @serial: the last one that somebody may have mapped before. @untold: tell in any case. */
+static struct godwit_snapshot *export_detach(struct godwit_export *export, u64 *serial,
+					     bool *untold)
 {
 	struct godwit_snapshot *snapshot;
 
@@ -35,6 +36,8 @@ static struct godwit_snapshot *export_detach(struct godwit_export *export, u64 *
 	export->snapshot = NULL;
 	export->stale = false;
 	*serial = export->serial;
+	*untold = export->untold;
+	export->untold = false;
 	spin_unlock(&godwit_exports_lock);
 	return snapshot;
 }
@@ -47,9 +50,10 @@ static struct godwit_snapshot *export_detach(struct godwit_export *export, u64 *
  */
 struct godwit_snapshot *godwit_export_detach(struct godwit_export *export)
 {
+	bool untold;
 	u64 serial;
 
-	return export_detach(export, &serial);
+	return export_detach(export, &serial, &untold);
 }
 
 /* Of all up to this one: an importer may map again as soon as it has unmapped. */
@@ -111,11 +115,12 @@ static void export_tell_importers(struct godwit_export *export)
 bool godwit_export_revoke(struct godwit_export *export, enum drm_godwit_cause cause, long patience)
 {
 	struct dma_resv *resv = export->dmabuf->resv;
+	bool untold;
 	u64 serial;
 	long left;
 
-	godwit_snapshot_put(export_detach(export, &serial));
-	if (export_has_let_go(export, serial))
+	godwit_snapshot_put(export_detach(export, &serial, &untold));
+	if (!untold && export_has_let_go(export, serial))
 		return true;
 	dma_resv_lock(resv, NULL);
 	export_tell_importers(export);

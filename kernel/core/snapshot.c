@@ -387,6 +387,7 @@ static int snapshot_collect(struct snapshot_work *work)
 	}
 	if (!ret)
 		snapshot_count(work->snapshot);
+	work->snapshot->for_writing = work->snapshot->writable;
 	return ret;
 }
 
@@ -450,6 +451,24 @@ bool godwit_snapshot_has(const struct godwit_snapshot *snapshot, unsigned long f
 			cond_resched();
 	}
 	return false;
+}
+
+/**
+ * godwit_snapshot_same() - are these the same pages?
+ * @one: a reference.
+ * @other: a reference to one of the same export.
+ */
+bool godwit_snapshot_same(const struct godwit_snapshot *one, const struct godwit_snapshot *other)
+{
+	unsigned long i;
+
+	for (i = 0; i < one->nr; i++) {
+		if (one->pages[i] != other->pages[i])
+			return false;
+		if (!(i % 65536))
+			cond_resched();
+	}
+	return true;
 }
 
 /**

@@ -24,8 +24,10 @@ struct godwit_snapshot {
 	unsigned long nr_vram;
 	/** @nr_private: those in private VRAM. */
 	unsigned long nr_private;
-	/** @writable: all of them may be written. */
+	/** @writable: all of them may be written. Of pinned pages that may change. */
 	bool writable;
+	/** @for_writing: they could when they were held. */
+	bool for_writing;
 	/** @dirty: a device may have written them. */
 	bool dirty;
 	/** @pinned: held for good, and charged. */
@@ -47,6 +49,7 @@ struct godwit_snapshot *godwit_snapshot_take(struct godwit_export *export, bool 
 void godwit_snapshot_put(struct godwit_snapshot *snapshot);
 bool godwit_snapshot_has(const struct godwit_snapshot *snapshot, unsigned long first_pfn,
 			 unsigned long last_pfn);
+bool godwit_snapshot_same(const struct godwit_snapshot *one, const struct godwit_snapshot *other);
 bool godwit_snapshot_at(const struct godwit_snapshot *snapshot, unsigned long first,
 			unsigned long last, const struct godwit_device *to);
 

@@ -83,6 +83,10 @@ int Edu::import(int dmabuf, uint32_t mode) const {
   return ioctl(fd_, EDU_IMPORT, &args) == 0 ? 0 : -errno;
 }
 
+int Edu::pin() const { return ioctl(fd_, EDU_PIN) == 0 ? 0 : -errno; }
+
+int Edu::unpin() const { return ioctl(fd_, EDU_UNPIN) == 0 ? 0 : -errno; }
+
 int Edu::transfer(unsigned long request, edu_transfer* args, uint64_t* address) const {
   const int status = ioctl(fd_, request, args) == 0 ? 0 : -errno;
   if (address != nullptr) *address = args->address;

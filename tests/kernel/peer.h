@@ -46,6 +46,9 @@ class Edu {
   int fd() const { return fd_; }
   int import(int dmabuf, uint32_t mode = EDU_DYNAMIC) const;
   int release() const { return import(-1); }
+  // dma_buf_pin(), of one that can follow.
+  int pin() const;
+  int unpin() const;
   // Bytes of the memory; `address` is the DMA address that was used.
   int read(uint64_t offset, void* to, size_t length, uint64_t* address = nullptr) const;
   int write(uint64_t offset, const void* from, size_t length, uint64_t* address = nullptr) const;

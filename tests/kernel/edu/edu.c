@@ -119,6 +119,10 @@ static long edu_call(struct edu_file *file, unsigned int cmd, void __user *to)
 		file->target->counts.begun = atomic64_read(&file->edu->begun);
 		return copy_to_user(to, &file->target->counts, sizeof(file->target->counts)) ?
 		       -EFAULT : 0;
+	case EDU_PIN:
+		return file->target ? edu_target_pin(file->target) : -ENXIO;
+	case EDU_UNPIN:
+		return file->target ? edu_target_unpin(file->target) : -ENXIO;
 	default:
 		return -ENOTTY;
 	}

@@ -75,6 +75,8 @@ struct edu_target {
 	bool revoked;
 	/** @told: the transfer under way is to end soon. Set under the lock of the dma-buf. */
 	bool told;
+	/** @pins: of dma_buf_pin(). */
+	unsigned int pins;
 	/** @counts: what happened. */
 	struct edu_counts counts;
 };
@@ -90,6 +92,8 @@ int edu_engine_await(struct edu *edu, u64 *begun);
 
 struct edu_target *edu_target_create(struct edu *edu, const struct edu_import *args);
 void edu_target_destroy(struct edu_target *target);
+int edu_target_pin(struct edu_target *target);
+int edu_target_unpin(struct edu_target *target);
 int edu_target_transfer(struct edu_target *target, const struct edu_transfer *args, u64 offset,
 			bool to_memory, u64 *address);
 

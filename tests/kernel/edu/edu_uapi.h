@@ -94,5 +94,8 @@ struct edu_counts {
 #define EDU_AWAIT	_IOWR('E', 5, __u64)
 /* Ends the transfer of another thread that waits for it. */
 #define EDU_FINISH	_IO('E', 6)
+/* Pins the memory, as often as it is unpinned; of importers that can follow. */
+#define EDU_PIN		_IO('E', 7)
+#define EDU_UNPIN	_IO('E', 8)
 
 #endif /* _EDU_UAPI_H_ */

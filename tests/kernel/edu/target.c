@@ -147,11 +147,39 @@ void edu_target_destroy(struct edu_target *target)
 	} else {
 		dma_resv_lock(target->dmabuf->resv, NULL);
 		target_unmap(target);
+		for (; target->pins; target->pins--)
+			dma_buf_unpin(target->attachment);
 		dma_resv_unlock(target->dmabuf->resv);
 		dma_buf_detach(target->dmabuf, target->attachment);
 	}
 	dma_buf_put(target->dmabuf);
 	kfree(target);
+}
+
+/* Holds the memory where it is, mapped or not. */
+int edu_target_pin(struct edu_target *target)
+{
+	int ret;
+
+	if (target->mode == EDU_HELPER || target->mode == EDU_STATIC)
+		return -EINVAL;
+	dma_resv_lock(target->dmabuf->resv, NULL);
+	ret = dma_buf_pin(target->attachment);
+	target->pins += !ret;
+	dma_resv_unlock(target->dmabuf->resv);
+	return ret;
+}
+
+/* What is mapped stays so. */
+int edu_target_unpin(struct edu_target *target)
+{
+	if (!target->pins)
+		return -EINVAL;
+	dma_resv_lock(target->dmabuf->resv, NULL);
+	target->pins--;
+	dma_buf_unpin(target->attachment);
+	dma_resv_unlock(target->dmabuf->resv);
+	return 0;
 }
 
 /* The address of an offset; what is asked for lies within a page. */
