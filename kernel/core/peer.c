@@ -155,7 +155,7 @@ void godwit_peer_destroy(struct godwit_peer *peer)
 }
 EXPORT_SYMBOL_GPL(godwit_peer_destroy);
 
-/* With the lock of the dma-buf. -EBUSY: something has to end first. */
+/* With the lock of the dma-buf. Return: 0, an error, or 1: transfers have to end first. */
 static int peer_map(struct godwit_peer *peer, enum dma_data_direction dir)
 {
 	struct sg_table *table;
@@ -164,7 +164,7 @@ static int peer_map(struct godwit_peer *peer, enum dma_data_direction dir)
 		return 0;
 	if (peer->table) {
 		if (atomic_read(&peer->count))
-			return -EBUSY;
+			return 1;
 		/* What is wanted both ways by turns is mapped for both. */
 		if (!peer->revoked)
 			dir = DMA_BIDIRECTIONAL;
@@ -205,7 +205,8 @@ struct sg_table *godwit_peer_begin(struct godwit_peer *peer, enum dma_data_direc
 			/* Whoever moves the range gets his turn. */
 			if (ret == -EAGAIN)
 				usleep_range(100, 200);
-		} else if (ret == -EBUSY && atomic_read(&peer->count)) {
+		} else if (ret > 0) {
+			/* They may have ended by now. */
 			ret = wait_event_timeout(peer->idle, !atomic_read(&peer->count),
 						 PEER_PATIENCE) ? 0 : -EBUSY;
 		}

@@ -295,6 +295,13 @@ TEST_F(Peer, WhoTouchesWhatAPeerHoldsCanBeKilled) {
   EXPECT_EQ(wait_for_free(gpu, gpu.info().vram_total), gpu.info().vram_total);
 }
 
+// One of the two finds a mapping for the other direction, with a transfer that ends in this moment.
+TEST_F(Peer, ATransferInEachDirectionAtTheSameTimeIsNotRefused) {
+  const Device gpu;
+  const Loan loan(gpu, 29, {.mode = EDU_HELPER});
+  EXPECT_EQ(loan.edu.turns(2048), 0);
+}
+
 TEST_F(Peer, AnUnpluggedDeviceWaitsForTransfersAndMapsNoMore) {
   SoftDevice soft("private:16M");
   Device gpu(soft.index());

@@ -87,6 +87,8 @@ int Edu::pin() const { return ioctl(fd_, EDU_PIN) == 0 ? 0 : -errno; }
 
 int Edu::unpin() const { return ioctl(fd_, EDU_UNPIN) == 0 ? 0 : -errno; }
 
+int Edu::turns(uint32_t rounds) const { return ioctl(fd_, EDU_TURNS, &rounds) == 0 ? 0 : -errno; }
+
 int Edu::transfer(unsigned long request, edu_transfer* args, uint64_t* address) const {
   const int status = ioctl(fd_, request, args) == 0 ? 0 : -errno;
   if (address != nullptr) *address = args->address;

@@ -49,6 +49,8 @@ class Edu {
   // dma_buf_pin(), of one that can follow.
   int pin() const;
   int unpin() const;
+  // Two transfers at the same time, each in its direction, so often; by the helpers.
+  int turns(uint32_t rounds) const;
   // Bytes of the memory; `address` is the DMA address that was used.
   int read(uint64_t offset, void* to, size_t length, uint64_t* address = nullptr) const;
   int write(uint64_t offset, const void* from, size_t length, uint64_t* address = nullptr) const;

@@ -116,7 +116,9 @@ void godwit_peer_destroy(struct godwit_peer *peer);
  * inside of mmap_lock.
  *
  * Return: the table, of DMA addresses only, good until the godwit_peer_end() that must follow; or
- * an ERR_PTR as godwit_peer_prepare() has it. -EACCES, the memory may not be written.
+ * an ERR_PTR as godwit_peer_prepare() has it. -EACCES, the memory may not be written. -EBUSY also:
+ * transfers of this mapping that have to end first, of the other direction or from before a move,
+ * did not for two seconds.
  */
 struct sg_table *godwit_peer_begin(struct godwit_peer *peer, enum dma_data_direction dir);
 

@@ -97,6 +97,7 @@ static long edu_call(struct edu_file *file, unsigned int cmd, void __user *to)
 {
 	struct edu_transfer transfer;
 	struct edu_import import;
+	u32 rounds;
 	int ret;
 
 	switch (cmd) {
@@ -123,6 +124,10 @@ static long edu_call(struct edu_file *file, unsigned int cmd, void __user *to)
 		return file->target ? edu_target_pin(file->target) : -ENXIO;
 	case EDU_UNPIN:
 		return file->target ? edu_target_unpin(file->target) : -ENXIO;
+	case EDU_TURNS:
+		if (copy_from_user(&rounds, to, sizeof(rounds)))
+			return -EFAULT;
+		return file->target ? edu_target_turns(file->target, rounds) : -ENXIO;
 	default:
 		return -ENOTTY;
 	}

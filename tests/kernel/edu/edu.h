@@ -94,6 +94,7 @@ struct edu_target *edu_target_create(struct edu *edu, const struct edu_import *a
 void edu_target_destroy(struct edu_target *target);
 int edu_target_pin(struct edu_target *target);
 int edu_target_unpin(struct edu_target *target);
+int edu_target_turns(struct edu_target *target, u32 rounds);
 int edu_target_transfer(struct edu_target *target, const struct edu_transfer *args, u64 offset,
 			bool to_memory, u64 *address);
 

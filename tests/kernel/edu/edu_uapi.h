@@ -97,5 +97,10 @@ struct edu_counts {
 /* Pins the memory, as often as it is unpinned; of importers that can follow. */
 #define EDU_PIN		_IO('E', 7)
 #define EDU_UNPIN	_IO('E', 8)
+/*
+ * Of EDU_HELPER: so often begins two transfers with a new mapping, in both directions at the same
+ * time; without any DMA.
+ */
+#define EDU_TURNS	_IOW('E', 9, __u32)
 
 #endif /* _EDU_UAPI_H_ */

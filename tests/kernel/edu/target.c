@@ -8,6 +8,7 @@
 #include <linux/dma-buf.h>
 #include <linux/dma-fence.h>
 #include <linux/dma-resv.h>
+#include <linux/kthread.h>
 #include <linux/pci.h>
 #include <linux/scatterlist.h>
 #include <linux/slab.h>
@@ -180,6 +181,76 @@ int edu_target_unpin(struct edu_target *target)
 	dma_buf_unpin(target->attachment);
 	dma_resv_unlock(target->dmabuf->resv);
 	return 0;
+}
+
+/* Two threads that begin transfers at the same time. */
+struct target_turns {
+	u32 rounds;
+	/* Of this round. Set before @begun. */
+	struct godwit_peer *peer;
+	/* The round that the other thread may begin, and the one that it has ended. */
+	atomic_t begun;
+	atomic_t ended;
+};
+
+/* It lasts about as long as it takes the other one to see it. */
+static int target_turn(struct godwit_peer *peer, enum dma_data_direction dir, u32 round)
+{
+	struct sg_table *table = godwit_peer_begin(peer, dir);
+
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	udelay(round % 16);
+	godwit_peer_end(peer);
+	return 0;
+}
+
+static int target_turns_thread(void *data)
+{
+	struct target_turns *turns = data;
+	u32 round;
+	int ret = 0;
+
+	for (round = 1; round <= turns->rounds; round++) {
+		while (atomic_read_acquire(&turns->begun) < round)
+			cond_resched();
+		ret = target_turn(turns->peer, DMA_TO_DEVICE, round) ?: ret;
+		atomic_set_release(&turns->ended, round);
+	}
+	return ret;
+}
+
+int edu_target_turns(struct edu_target *target, u32 rounds)
+{
+	struct target_turns turns = { .rounds = rounds };
+	struct device *dev = &target->edu->pdev->dev;
+	struct task_struct *thread;
+	int ret = 0, other;
+	u32 round;
+
+	if (target->mode != EDU_HELPER || rounds > INT_MAX)
+		return -EINVAL;
+	thread = kthread_create(target_turns_thread, &turns, "godwit_edu");
+	if (IS_ERR(thread))
+		return PTR_ERR(thread);
+	get_task_struct(thread);
+	wake_up_process(thread);
+	for (round = 1; round <= rounds; round++) {
+		turns.peer = godwit_peer_create(target->dmabuf, dev, NULL, NULL);
+		if (IS_ERR(turns.peer)) {
+			/* The other thread has its rounds all the same. */
+			ret = PTR_ERR(turns.peer);
+			turns.peer = target->peer;
+		}
+		atomic_set_release(&turns.begun, round);
+		ret = target_turn(turns.peer, DMA_FROM_DEVICE, round) ?: ret;
+		while (atomic_read_acquire(&turns.ended) < round)
+			cond_resched();
+		if (turns.peer != target->peer)
+			godwit_peer_destroy(turns.peer);
+	}
+	other = kthread_stop_put(thread);
+	return ret ?: other;
 }
 
 /* The address of an offset; what is asked for lies within a page. */
