@@ -50,8 +50,12 @@ void FaultService::serve(std::size_t page, bool write, bool write_protected, Tur
     case PageState::kBoth: {
       if (write_protected) {
         const PageRange chunk{align_down(page, kPagesPerChunk), kPagesPerChunk};
-        migrator_.mover().untrack(chunk);
-        return;
+        if (migrator_.mover().untrack(chunk) == 0) return;
+        // A neighbour's mapping may be somebody else's: ask for the page.
+        if (migrator_.mover().untrack({page, 1}) == 0) return;
+        // A fork under way: the thread is woken, stores again, and is served then.
+        ::sched_yield();
+        break;
       }
       std::uint8_t present = 1;
       if (core_.host->scan_present(address, {&present, 1}) == 0 && present == 0) {

@@ -453,17 +453,21 @@ void BlockMover::refresh(PageRange range) noexcept {
   }
 }
 
-void BlockMover::untrack(PageRange range) noexcept {
+int BlockMover::untrack(PageRange range) noexcept {
+  int first_error = 0;
   for (std::size_t page = range.first; page < range.end();) {
     const PageState state = core_.table.state(page);
     const PageRange run = run_of(page, range.end(), state);
     if (in_host(state)) {
       if (state == PageState::kBoth) core_.table.apply(run, PageEvent::kCpuWrote);
-      (void)core_.host->track(core_.table.address(run.first), run.count * kPageBytes, false);
+      const int error =
+          core_.host->track(core_.table.address(run.first), run.count * kPageBytes, false);
+      if (first_error == 0) first_error = error;
     }
     page = run.end();
   }
   release_frames(range);
+  return first_error;
 }
 
 void BlockMover::discard(PageRange range) noexcept {

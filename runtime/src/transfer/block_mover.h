@@ -38,8 +38,9 @@ class BlockMover {
   void drop_device(PageRange range) noexcept;
   /// Pages that the CPU wrote since their copy was made become kHost (HostLevel::kResident).
   void refresh(PageRange range) noexcept;
-  /// A write to a tracked page: it becomes kHost and writable.
-  void untrack(PageRange range) noexcept;
+  /// A write to a tracked page: it becomes kHost and writable. 0, or the error of a page that the
+  /// kernel still tracks: the next write to it is a fault once more, and nobody was woken.
+  int untrack(PageRange range) noexcept;
   void discard(PageRange range) noexcept;
   /// Frees the frame of each chunk that holds no page of this range's any more and is not held.
   void release_frames(PageRange range) noexcept;

@@ -289,6 +289,45 @@ TEST_P(Fork, WhileOthersTouchAndDemote) {
   EXPECT_EQ(check(quiet, kBytes, 17), "");
 }
 
+// While the kernel copies the address space it refuses to end a page's write tracking; a store that
+// meets that must be tried again, not forgotten.
+TEST_P(Fork, StoresToCleanCopiesGoOnMeanwhile) {
+  const Watchdog watchdog("stores to clean copies while the process forks");
+  constexpr std::size_t kCopied = std::size_t{64} << 20;  // what makes a fork take milliseconds
+  constexpr std::size_t kClean = std::size_t{4} << 20;
+  constexpr std::size_t kStorers = 1;
+  constexpr std::uint32_t kForks = 4;
+  constexpr std::chrono::microseconds kPause{30};
+  std::byte* copied = region(kCopied);
+  fill(copied, kCopied, 18);
+  std::byte* base = region(kClean);
+  fill(base, kClean, 0);
+  for (std::uint32_t fork = 1; fork <= kForks; ++fork) {
+    EXPECT_EQ(to_device(base, kClean).stayed, 0U);
+    EXPECT_EQ(check(base, kClean, fork - 1), "");  // loads: RAM and VRAM hold it now
+    std::vector<std::thread> storers;
+    for (std::size_t storer = 0; storer < kStorers; ++storer) {
+      storers.emplace_back([&, storer] {
+        constexpr std::size_t kShare = kClean / kStorers;
+        for (std::size_t at = storer * kShare; at < (storer + 1) * kShare; at += kPageBytes) {
+          for (std::size_t word = 0; word < kPageBytes / 4; ++word) {
+            const std::uint32_t value = pattern(at / 4 + word, fork);
+            std::memcpy(base + at + word * 4, &value, sizeof(value));
+          }
+          const auto until = std::chrono::steady_clock::now() + kPause;
+          while (std::chrono::steady_clock::now() < until) {
+          }
+        }
+      });
+    }
+    const pid_t child = fork_with(engine());
+    if (child == 0) ::_exit(0);
+    EXPECT_EQ(reap(child), "");
+    for (std::thread& storer : storers) storer.join();
+    EXPECT_EQ(check(base, kClean, fork), "");
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, Fork, ::testing::ValuesIn(both_level_setups()), setup_name);
 
 }  // namespace
