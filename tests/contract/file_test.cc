@@ -183,6 +183,27 @@ TEST_P(File, TheEndOfASharedMappingWritesItBackAndKeepsTheLength) {
   EXPECT_EQ(content(), expected);
 }
 
+TEST_P(File, StoresAfterADiscardReachTheFile) {
+  std::byte* base = map(Sharing::kShared);
+  ASSERT_NE(base, nullptr);
+  (void)to_device(base, kBytes);
+  constexpr std::size_t kFirst = 3;
+  constexpr std::size_t kCount = 2;
+  // One more is given up, and not touched again. The kernel engine writes the zeros that it holds
+  // then.
+  const std::size_t given_up = kernel() ? kCount : kCount + 1;
+  ASSERT_TRUE(engine().discard(base + kFirst * kPageBytes, given_up * kPageBytes));
+  fill(base + kFirst * kPageBytes, kCount * kPageBytes, 8);
+  auto synced = engine().sync(base, kBytes);
+  ASSERT_TRUE(synced) << synced.error().to_string();
+  EXPECT_EQ(*synced, kCount);
+  std::vector<std::uint32_t> expected = words(kFileBytes, 1);
+  const std::vector<std::uint32_t> stored = words(kCount * kPageBytes, 8);
+  std::copy(stored.begin(), stored.end(),
+            expected.begin() + static_cast<std::ptrdiff_t>(kFirst * kPageBytes / 4));
+  EXPECT_EQ(content(), expected);
+}
+
 TEST_P(File, EvictionAndReturnKeepItsBytes) {
   if (!full()) GTEST_SKIP() << "at the resident level nothing leaves RAM";
   std::byte* base = map(Sharing::kPrivate);

@@ -2,6 +2,7 @@
 #include "runtime/src/engine/file_maps.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -35,32 +36,49 @@ Result<> FileMaps::attach(std::byte* region, std::size_t bytes,
                           std::unique_ptr<FileSource> source) {
   source->place(region);
   const FileSource& placed = *source;
-  if (core_.full_level()) {
-    core_.has_files.store(true);
-    for (std::size_t at = 0; at < bytes; at += kBlockBytes) {
-      const std::size_t block = core_.table.page_of(region + at) / kPagesPerBlock;
-      const BlockGuard guard(core_, block);
-      core_.table.block(block).source = &placed;
-      if (const int error = mover_.arm(block); error != 0) {
-        core_.table.block(block).source = nullptr;
-        give_up(region, at);
-        return tl::unexpected(file_error(placed, "map: no page faults for", error));
-      }
-    }
-  } else {
-    std::vector<std::byte> piece(std::min(kBlockBytes, align_up(placed.bytes(), kPageBytes)));
-    for (std::size_t at = 0; at < placed.bytes(); at += piece.size()) {
-      const std::size_t count = std::min(piece.size(), bytes - at);
-      if (const int error = placed.read(at, {piece.data(), count}); error != 0) {
-        return tl::unexpected(file_error(placed, "map: cannot read", error));
-      }
-      core_.host->store(region + at, {piece.data(), count});
-      core_.statistics().file_pages_read += count / kPageBytes;
-    }
+  if (core_.full_level()) core_.has_files.store(true);
+  std::vector<std::byte> room;
+  for (std::size_t at = 0; at < bytes; at += kBlockBytes) {
+    const std::size_t block = core_.table.page_of(region + at) / kPagesPerBlock;
+    int error = core_.full_level() ? await_touches(block, placed) : -ESHUTDOWN;
+    const bool at_once = error == -ESHUTDOWN;
+    if (at_once) error = load_now(block, placed, room);
+    if (error == 0) continue;
+    give_up(region, at);
+    return tl::unexpected(
+        file_error(placed, at_once ? "map: cannot read" : "map: no page faults for", error));
   }
   const std::lock_guard guard(mutex_);
   maps_[region] = std::move(source);
   return {};
+}
+
+/// The pages of the block come when they are touched. -ESHUTDOWN: nobody serves faults any more.
+int FileMaps::await_touches(std::size_t block, const FileSource& source) noexcept {
+  const BlockGuard guard(core_, block);
+  // A last handler that ends from here on loads the block itself: that needs to know the file.
+  core_.table.block(block).source = &source;
+  const int error = mover_.arm(block);
+  if (error != 0) core_.table.block(block).source = nullptr;
+  return error;
+}
+
+/// All of the block's pages, where no fault is told of them. Touches them, so the lock is not held.
+int FileMaps::load_now(std::size_t block, const FileSource& source,
+                       std::vector<std::byte>& room) {
+  const PageRange pages{block * kPagesPerBlock, kPagesPerBlock};
+  std::byte* address = core_.table.address(pages.first);
+  const std::size_t at = source.offset_of(address);
+  if (at >= source.bytes()) return 0;
+  room.resize(std::min(kBlockBytes, align_up(source.bytes() - at, kPageBytes)));
+  if (const int error = source.read(at, room); error != 0) return error;
+  core_.host->store(address, room);
+  core_.statistics().file_pages_read += room.size() / kPageBytes;
+  const BlockGuard guard(core_, block);
+  // In a block that had regions before.
+  each_empty(core_, {pages.first, room.size() / kPageBytes},
+             [&](PageRange run) { core_.table.apply(run, PageEvent::kPopulate); });
+  return 0;
 }
 
 FileSource* FileMaps::find(const std::byte* region) {

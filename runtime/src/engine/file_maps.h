@@ -5,6 +5,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <vector>
 
 #include "runtime/src/region/file_source.h"
 #include "runtime/src/transfer/block_mover.h"
@@ -16,7 +17,7 @@ class FileMaps {
   FileMaps(Core& core, BlockMover& mover) : core_(core), mover_(mover) {}
 
   /// Puts the file behind a new region of whole blocks: at the full level its pages come when they
-  /// are touched, at the resident level all of them now.
+  /// are touched; at the resident level, and where the fault handlers have ended, all of them now.
   [[nodiscard]] Result<> attach(std::byte* region, std::size_t bytes,
                                 std::unique_ptr<FileSource> source);
   /// Writes pages of the range back that differ from the file's; how many these were. 0 for a region
@@ -28,6 +29,9 @@ class FileMaps {
   void load_all() noexcept;
 
  private:
+  [[nodiscard]] int await_touches(std::size_t block, const FileSource& source) noexcept;
+  [[nodiscard]] int load_now(std::size_t block, const FileSource& source,
+                             std::vector<std::byte>& room);
   void give_up(const std::byte* region, std::size_t bytes) noexcept;
   [[nodiscard]] FileSource* find(const std::byte* region);
 

@@ -326,7 +326,7 @@ Result<> ManagedEngine::residency(const void* base, std::size_t bytes,
       state = core_->table.state(page);
     }
     const bool kernels = state == PageState::kNative ||
-                         (state == PageState::kEmpty && !core_->full_level());
+                         (state == PageState::kEmpty && core_->kernel_populates());
     if (!kernels) {
       pages[index++] = residency_of(state);
       continue;

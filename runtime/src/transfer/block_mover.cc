@@ -28,7 +28,7 @@ StayReason stay_reason(int error) noexcept {
 
 int BlockMover::arm(std::size_t block) noexcept {
   Block& entry = core_.table.block(block);
-  if (entry.armed.load(std::memory_order_relaxed)) return 0;
+  if (entry.armed.load()) return core_.handlers_gone.load() ? -ESHUTDOWN : 0;
   const std::size_t first = block * kPagesPerBlock;
   std::byte* address = core_.table.address(first);
   // Registered first, looked at second: a page that appears in between appears through a fault,
@@ -47,11 +47,18 @@ int BlockMover::arm(std::size_t block) noexcept {
                       present[page] != 0 ? PageEvent::kArmPresent : PageEvent::kArmAbsent);
   }
   entry.streak = 0;
-  entry.armed.store(true, std::memory_order_relaxed);
+  entry.armed.store(true);
   std::size_t end = core_.armed_end.load();
   while (end <= block && !core_.armed_end.compare_exchange_weak(end, block + 1)) {
   }
-  return 0;
+  // Armed first, looked at second: the last handler says that it goes, and then looks for armed
+  // blocks.
+  if (!core_.handlers_gone.load()) return 0;
+  if (core_.host->disarm(address, kBlockBytes) == 0) {
+    core_.table.apply({first, kPagesPerBlock}, PageEvent::kDisarm);
+    entry.armed.store(false);
+  }
+  return -ESHUTDOWN;
 }
 
 std::size_t BlockMover::frames_needed(PageRange range) const noexcept {

@@ -23,6 +23,7 @@ class BlockMover {
   explicit BlockMover(Core& core) : core_(core) {}
 
   /// Arms a block on its first demotion: registers it and learns which pages are present.
+  /// -ESHUTDOWN: the fault handlers have ended, and it is left to the kernel.
   [[nodiscard]] int arm(std::size_t block) noexcept;
   /// How many chunks of the range would need a frame. Needs no lock: a hint for FrameReserve.
   [[nodiscard]] std::size_t frames_needed(PageRange range) const noexcept;

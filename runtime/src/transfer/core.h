@@ -70,6 +70,11 @@ struct Core {
   [[nodiscard]] bool full_level() const noexcept {
     return host->info().level == HostLevel::kFull;
   }
+  /// True where no fault reaches us: a page that is empty for us may be there, with what was
+  /// stored.
+  [[nodiscard]] bool kernel_populates() const noexcept {
+    return !full_level() || handlers_gone.load();
+  }
   /// After VRAM was given out or taken back.
   void note_vram_use() noexcept {
     const std::uint64_t used = (frames->count() - frames->free_count()) * std::uint64_t{kChunkBytes};

@@ -35,19 +35,23 @@ std::size_t offset_of(Core& core, const FileSource& source, std::size_t page) {
 const std::byte* bytes_of(Core& core, std::size_t page, std::byte* room, int* error) {
   *error = 0;
   std::byte* address = core.table.address(page);
-  switch (core.table.state(page)) {
+  const PageState state = core.table.state(page);
+  switch (state) {
+    case PageState::kEmpty:
+      if (!core.kernel_populates()) return nullptr;
+      [[fallthrough]];
+    case PageState::kNative:
     case PageState::kHost:
     case PageState::kBoth: {
       std::uint8_t present = 1;
-      // Dropped by a system call that the runtime does not see: it holds the file's bytes again.
-      if (core.full_level() && core.host->scan_present(address, {&present, 1}) == 0 && present == 0) {
-        return nullptr;
-      }
-      [[fallthrough]];
-    }
-    case PageState::kNative:
+      // Given up, by a discard or by a system call that the runtime does not see, and not touched
+      // since.
+      if (core.host->scan_present(address, {&present, 1}) == 0 && present == 0) return nullptr;
       *error = core.host->peek(address, room);
-      return *error == 0 ? room : nullptr;
+      if (*error == 0) return room;
+      if (state == PageState::kEmpty) *error = 0;  // poisoned: it never had any
+      return nullptr;
+    }
     case PageState::kDevice: {
       const std::uint32_t frame = core.table.frame(page / kPagesPerChunk);
       const CopyOp op{VramFrames::offset(frame) + page % kPagesPerChunk * kPageBytes, room,

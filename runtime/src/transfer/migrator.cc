@@ -2,6 +2,7 @@
 #include "runtime/src/transfer/migrator.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <chrono>
 #include <mutex>
 #include <thread>
@@ -138,12 +139,10 @@ void Migrator::block_to_device(PageRange range, Manner manner, Cause cause, std:
         return;
       }
       // Under the lock: the last handler may have ended since the caller asked, and disarmed.
-      const bool refused = core_.demotion_error() != 0;
-      const int error = refused ? 0 : mover_.arm(block);
-      if (refused || error != 0) {
-        for (std::size_t page = range.first; page < range.end(); ++page) {
-          tally.stay(page, refused ? StayReason::kDevice : stay_reason(error));
-        }
+      const int error = core_.demotion_error() != 0 ? -ESHUTDOWN : mover_.arm(block);
+      if (error != 0) {
+        const StayReason reason = error == -ESHUTDOWN ? StayReason::kDevice : stay_reason(error);
+        for (std::size_t page = range.first; page < range.end(); ++page) tally.stay(page, reason);
         return;
       }
       lend_to_device(range, manner, kept, reserve, result);

@@ -21,6 +21,21 @@ class OsFile : public OsContract {
   [[nodiscard]] static std::string path_of(const TempFile& file) {
     return "/proc/self/fd/" + std::to_string(file.fd());
   }
+  void end_all_handlers() {
+    while (threads_named("godwit-fault") != 0) {
+      const std::size_t before = threads_named("godwit-fault");
+      kill_one_handler(*core().host);
+      while (threads_named("godwit-fault") == before) std::this_thread::yield();
+    }
+  }
+  /// What is stored now is in the file after a sync.
+  void expect_written(const TempFile& file, std::byte* base) {
+    fill(base, kBytes, 4);
+    auto synced = engine().sync(base, kBytes);
+    ASSERT_TRUE(synced) << synced.error().to_string();
+    EXPECT_EQ(*synced, kBytes / kPageBytes);
+    EXPECT_EQ(difference(file.get(kBytes), pattern_bytes(kBytes, 4)), "");
+  }
   [[nodiscard]] std::byte* map(const TempFile& file, Sharing sharing = Sharing::kPrivate) {
     file.put(pattern_bytes(kBytes, 1));
     auto mapped = engine().map(path_of(file), {.sharing = sharing});
@@ -133,12 +148,55 @@ TEST_P(OsFile, AfterTheLastHandlersDeathItsBytesAreThere) {
   const std::string end = in_fresh_child([this] {
     const TempFile file;
     std::byte* base = map(file);
-    while (threads_named("godwit-fault") != 0) {
-      const std::size_t before = threads_named("godwit-fault");
-      kill_one_handler(*core().host);
-      while (threads_named("godwit-fault") == before) std::this_thread::yield();
-    }
+    end_all_handlers();
     EXPECT_EQ(check(base, kBytes, 1), "");
+  });
+  EXPECT_EQ(end, "");
+}
+
+TEST_P(OsFile, AfterTheLastHandlersDeathStoresToDiscardedPagesReachTheFile) {
+  if (!full()) GTEST_SKIP() << "no handlers at the resident level";
+  const std::string end = in_fresh_child([this] {
+    const TempFile file;
+    std::byte* base = map(file, Sharing::kShared);
+    EXPECT_EQ(check(base, kBytes, 1), "");
+    end_all_handlers();
+    ASSERT_TRUE(engine().discard(base, kBytes));
+    EXPECT_EQ(count(base, kBytes, Residency::kUntouched), kBytes / kPageBytes);
+    auto synced = engine().sync(base, kBytes);
+    ASSERT_TRUE(synced) << synced.error().to_string();
+    EXPECT_EQ(*synced, 0U);
+    expect_written(file, base);
+  });
+  EXPECT_EQ(end, "");
+}
+
+TEST_P(OsFile, AFileCanBeMappedAfterTheLastHandlersDeath) {
+  if (!full()) GTEST_SKIP() << "no handlers at the resident level";
+  const std::string end = in_fresh_child([this] {
+    end_all_handlers();
+    const TempFile file;
+    std::byte* base = map(file, Sharing::kShared);
+    EXPECT_EQ(check(base, kBytes, 1), "");
+    expect_written(file, base);
+    EXPECT_TRUE(engine().free(base));
+  });
+  EXPECT_EQ(end, "");
+}
+
+// The first block had a region, and is still armed when the handlers die; the others are fresh.
+TEST_P(OsFile, AFileCanBeMappedIntoARecycledBlockAfterTheLastHandlersDeath) {
+  if (!full()) GTEST_SKIP() << "no handlers at the resident level";
+  const std::string end = in_fresh_child([this] {
+    std::byte* before = in_vram(3 * kChunkBytes, 2);
+    EXPECT_TRUE(engine().free(before));
+    end_all_handlers();
+    const TempFile file;
+    std::byte* base = map(file, Sharing::kShared);
+    EXPECT_EQ(base, before);
+    EXPECT_EQ(check(base, kBytes, 1), "");
+    expect_written(file, base);
+    EXPECT_TRUE(engine().free(base));
   });
   EXPECT_EQ(end, "");
 }
