@@ -321,6 +321,66 @@ TEST_F(VulkanTest, TicketsThatWereNeverIssuedAreInvalid) {
   EXPECT_EQ(device_->wait(1000000, kLong), -EINVAL);
 }
 
+// A queue in whose place a test answers: it takes no work, and says at once that it is complete.
+// The second call is refused, as by a driver that is out of memory.
+struct Refusing {
+  VkDevice device = VK_NULL_HANDLE;
+  PFN_vkSignalSemaphore signal = nullptr;
+  int calls = 0;
+  std::uint32_t taken = 0;
+};
+Refusing refusing;  // the driver's function has no argument for it
+
+VkResult submit_refusing_the_second(VkQueue /*queue*/, std::uint32_t count,
+                                    const VkSubmitInfo* infos, VkFence /*fence*/) {
+  if (++refusing.calls == 2) return VK_ERROR_OUT_OF_HOST_MEMORY;
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto* timeline = static_cast<const VkTimelineSemaphoreSubmitInfo*>(infos[i].pNext);
+    VkSemaphoreSignalInfo info{};
+    info.sType = VK_STRUCTURE_TYPE_SEMAPHORE_SIGNAL_INFO;
+    info.semaphore = infos[i].pSignalSemaphores[0];
+    info.value = timeline->pSignalSemaphoreValues[0];
+    EXPECT_EQ(refusing.signal(refusing.device, &info), VK_SUCCESS);
+    ++refusing.taken;
+  }
+  return VK_SUCCESS;
+}
+
+// A caller that gets an error goes on with a C that nobody has touched, and gives its frames to
+// others.
+TEST(VulkanCommands, AProductIsSubmittedAsAWholeOrNotAtAll) {
+  auto gpu = vulkan::Gpu::create(false, "", false);
+  if (!gpu) GTEST_SKIP() << gpu.error().to_string();
+  auto vram = vulkan::Vram::create(**gpu, kSegment);
+  ASSERT_TRUE(vram) << vram.error().to_string();
+  auto timeline = vulkan::Timeline::create(**gpu);
+  ASSERT_TRUE(timeline) << timeline.error().to_string();
+  vulkan::TicketCounter tickets;
+  auto commands = vulkan::Commands::create(**gpu, **vram, **timeline, tickets);
+  ASSERT_TRUE(commands) << commands.error().to_string();
+  // More work than goes into one command buffer. All operands are the same frame, over and over.
+  GemmCommand product;
+  product.m = product.n = product.lda = product.ldc = 4096;
+  product.k = product.ldb = 16384;
+  product.alpha[0] = 1;
+  const std::uint64_t bytes = product.m * product.k * sizeof(float);
+  const std::vector<std::uint64_t> frames(bytes / kChunkBytes, 0);
+  product.a = product.b = product.c = {.chunks = frames, .offset = 0, .bytes = bytes};
+  refusing = {(*gpu)->handle(), (*gpu)->vk.vkSignalSemaphore, 0, 0};
+  (*gpu)->vk.vkQueueSubmit = submit_refusing_the_second;
+  Ticket ticket = 0;
+  EXPECT_EQ((*commands)->submit(product, &ticket), 0);
+  EXPECT_GE(refusing.taken, 2U) << "this product was meant to be too much for one command buffer";
+  EXPECT_EQ((*commands)->wait(ticket, vulkan::Clock::now() + kLong), 0);
+  const std::uint32_t before = refusing.taken;
+  refusing.calls = 1;
+  EXPECT_EQ((*commands)->submit(product, &ticket), -ENOMEM);
+  EXPECT_EQ(refusing.taken, before);
+  EXPECT_EQ((*commands)->submit(product, &ticket), 0);
+  EXPECT_EQ((*commands)->wait(ticket, vulkan::Clock::now() + kLong), 0);
+  EXPECT_FALSE((*gpu)->lost());
+}
+
 class VulkanValidationTest : public VulkanPathTest {};
 INSTANTIATE_TEST_SUITE_P(Paths, VulkanValidationTest,
                          testing::Values("direct", "staging", "import"),

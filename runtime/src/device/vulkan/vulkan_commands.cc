@@ -5,6 +5,7 @@
 #include <cerrno>
 #include <cstring>
 #include <new>
+#include <span>
 
 #include "runtime/src/device/vulkan/vulkan_walk.h"
 
@@ -111,19 +112,17 @@ int Commands::submit(const Command& command, Ticket* ticket) noexcept {
       const std::lock_guard guard(lock_);
       pending_.emplace_back();  // may throw; all that follows does not
       Pending& pending = pending_.back();
-      for (std::size_t i = 0; i < submission->used && error == 0; ++i) {
-        error = timeline_.submit(gpu_.compute_queue(), submission->commands[i], &pending.value);
+      if (submission->used != 0) {
+        // All or none: a part of a product would leave a C that is neither the old nor the new.
+        error = timeline_.submit(gpu_.compute_queue(),
+                                 std::span(submission->commands).first(submission->used),
+                                 &pending.value);
       }
       if (pending.value != 0) {
-        // Also where a part was submitted before an error: that part must complete first.
         pending.ticket = tickets_.next(TicketKind::kCommand);
         pending.submission = submission;
-        if (error != 0) {
-          submission->sum = nullptr;
-          submission->walk = nullptr;
-        }
-        if (error == 0 && ticket != nullptr) *ticket = pending.ticket;
-        return error;
+        if (ticket != nullptr) *ticket = pending.ticket;
+        return 0;
       }
       pending_.pop_back();
       if (error == 0 && ticket != nullptr) *ticket = tickets_.next(TicketKind::kCommand);

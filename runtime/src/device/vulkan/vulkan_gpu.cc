@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <new>
 #include <vector>
 
 namespace godwit::vulkan {
@@ -123,6 +124,8 @@ int Gpu::error_of(VkResult result) noexcept {
 
 Result<std::unique_ptr<Timeline>> Timeline::create(Gpu& gpu) {
   std::unique_ptr<Timeline> timeline(new Timeline(gpu));
+  timeline->parts_.resize(1);
+  timeline->infos_.resize(1);
   VkSemaphoreTypeCreateInfo type{};
   type.sType = VK_STRUCTURE_TYPE_SEMAPHORE_TYPE_CREATE_INFO;
   type.semaphoreType = VK_SEMAPHORE_TYPE_TIMELINE;
@@ -144,25 +147,40 @@ Timeline::~Timeline() {
   gpu_.vk.vkDestroySemaphore(gpu_.handle(), semaphore_, nullptr);
 }
 
-int Timeline::submit(Queue& queue, VkCommandBuffer commands, std::uint64_t* value) noexcept {
+int Timeline::submit(Queue& queue, std::span<const VkCommandBuffer> commands,
+                     std::uint64_t* value) noexcept {
   const std::lock_guard guard(queue.lock);
   if (gpu_.lost()) return -ENODEV;
-  const std::uint64_t next = last_.load(std::memory_order_relaxed) + 1;
-  VkTimelineSemaphoreSubmitInfo timeline{};
-  timeline.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
-  timeline.signalSemaphoreValueCount = 1;
-  timeline.pSignalSemaphoreValues = &next;
-  VkSubmitInfo info{};
-  info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
-  info.pNext = &timeline;
-  info.commandBufferCount = 1;
-  info.pCommandBuffers = &commands;
-  info.signalSemaphoreCount = 1;
-  info.pSignalSemaphores = &semaphore_;
-  const VkResult result = gpu_.vk.vkQueueSubmit(queue.handle, 1, &info, VK_NULL_HANDLE);
+  try {
+    if (parts_.size() < commands.size()) parts_.resize(commands.size());
+    if (infos_.size() < commands.size()) infos_.resize(commands.size());
+  } catch (const std::bad_alloc&) {
+    return -ENOMEM;
+  }
+  const std::uint64_t before = last_.load(std::memory_order_relaxed);
+  for (std::size_t i = 0; i < commands.size(); ++i) {
+    // Each signals, which also keeps a driver from making one long job of them.
+    Part& part = parts_[i];
+    part.value = before + i + 1;
+    part.timeline = {};
+    part.timeline.sType = VK_STRUCTURE_TYPE_TIMELINE_SEMAPHORE_SUBMIT_INFO;
+    part.timeline.signalSemaphoreValueCount = 1;
+    part.timeline.pSignalSemaphoreValues = &part.value;
+    VkSubmitInfo& info = infos_[i];
+    info = {};
+    info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+    info.pNext = &part.timeline;
+    info.commandBufferCount = 1;
+    info.pCommandBuffers = &commands[i];
+    info.signalSemaphoreCount = 1;
+    info.pSignalSemaphores = &semaphore_;
+  }
+  // In one call: a driver that refuses it has begun none of them, or says that the device is lost.
+  const VkResult result = gpu_.vk.vkQueueSubmit(
+      queue.handle, static_cast<std::uint32_t>(commands.size()), infos_.data(), VK_NULL_HANDLE);
   if (result != VK_SUCCESS) return gpu_.error_of(result);
-  last_.store(next, std::memory_order_release);
-  *value = next;
+  *value = before + commands.size();
+  last_.store(*value, std::memory_order_release);
   return 0;
 }
 

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <optional>
 #include <span>
+#include <vector>
 
 #include "godwit/result.h"
 #include "runtime/src/device/vulkan/vulkan_instance.h"
@@ -82,8 +83,10 @@ class Timeline {
   Timeline(const Timeline&) = delete;
   Timeline& operator=(const Timeline&) = delete;
 
-  /// Submits to `queue` (always the same for one timeline); *value is what completion reaches.
-  [[nodiscard]] int submit(Queue& queue, VkCommandBuffer commands, std::uint64_t* value) noexcept;
+  /// Submits all of `commands` to `queue` (always the same for one timeline), or none; *value is
+  /// what completion reaches. No memory of the host's is allocated for one.
+  [[nodiscard]] int submit(Queue& queue, std::span<const VkCommandBuffer> commands,
+                           std::uint64_t* value) noexcept;
   /// -ENODEV when lost; else whether `value` is reached, in *complete.
   [[nodiscard]] int poll(std::uint64_t value, bool* complete) noexcept;
   /// 0, -ETIMEDOUT or -ENODEV.
@@ -101,6 +104,13 @@ class Timeline {
   Gpu& gpu_;
   VkSemaphore semaphore_ = VK_NULL_HANDLE;
   std::atomic<std::uint64_t> last_{0};  // written under the queue's lock
+  /// A command buffer of one submission, for the driver. Under the queue's lock.
+  struct Part {
+    std::uint64_t value = 0;
+    VkTimelineSemaphoreSubmitInfo timeline{};
+  };
+  std::vector<Part> parts_;
+  std::vector<VkSubmitInfo> infos_;
 };
 
 /// A barrier that orders everything before it against everything after it, host accesses included.

@@ -194,7 +194,7 @@ int Ring::start(Direction direction, std::span<const CopyOp> ops, Cursor* cursor
     if (to_device) touch_host(direction, ops, *cursor, bytes, memory_.data() + offset);
     error = record(slot.commands[i], direction, ops, *cursor, bytes, offset);
     if (error == 0) {
-      error = timeline_->submit(gpu_.transfer_queue(), slot.commands[i], &batch->value);
+      error = timeline_->submit(gpu_.transfer_queue(), {&slot.commands[i], 1}, &batch->value);
     }
     if (error != 0) return error;
     batch->bytes += bytes;
@@ -267,7 +267,7 @@ int Ring::clear(std::uint64_t vram, std::uint64_t bytes) noexcept {
     bytes -= part;
   }
   if (error == 0) error = end_commands(gpu_, commands);
-  if (error == 0) error = timeline_->submit(gpu_.transfer_queue(), commands, &value);
+  if (error == 0) error = timeline_->submit(gpu_.transfer_queue(), {&commands, 1}, &value);
   if (error == 0) error = finish(value);
   release(*slot);
   return error;
