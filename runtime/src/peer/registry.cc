@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <new>
+#include <optional>
 #include <utility>
 
 #include "runtime/src/base/inside.h"
@@ -28,6 +29,20 @@ Error unavailable_error() {
 }
 
 }  // namespace
+
+// Raised first, looked at second; shut() takes the engine away first, and looks here second.
+Registry::Visit::Visit(const Registry& registry) noexcept : registry_(registry) {
+  ++registry_.visits_;
+}
+
+Registry::Visit::~Visit() {
+  if (--registry_.visits_ == 0 && registry_.home_.load() == nullptr) registry_.visits_.notify_all();
+}
+
+bool Registry::at_home() const noexcept {
+  const Visit visit(*this);
+  return home() != nullptr;
+}
 
 Home* Registry::home() const noexcept {
   Home* home = home_.load();
@@ -231,6 +246,8 @@ void Registry::shut() noexcept {
   stop_thread(guard);
   home_.store(nullptr);
   changed_.notify_all();
+  guard.unlock();
+  for (std::size_t left = visits_.load(); left != 0; left = visits_.load()) visits_.wait(left);
 }
 
 void Registry::after_fork_in_child() noexcept {
@@ -251,6 +268,7 @@ void Registry::abandon() noexcept {
 // --------------------------------------------------------------------------------------
 
 std::uint64_t Registry::generation(const Entry& entry) const noexcept {
+  const Visit visit(*this);
   const Home* engine = home();
   if (engine == nullptr) return ~std::uint64_t{0};
   return entry.generation.load() + engine->count(entry.place);
@@ -262,8 +280,7 @@ Result<std::uint64_t> Registry::begin(const std::shared_ptr<Entry>& entry,
     return fail(Code::kUnsupported,
                 "begin: a standing mapping is told of moves, and holds nothing");
   }
-  Home* engine = home();
-  if (engine == nullptr) return tl::unexpected(unavailable_error());
+  if (!at_home()) return tl::unexpected(unavailable_error());
   const Time deadline =
       steady_clock::now() + std::min<std::chrono::milliseconds>(patience, kMostPatience);
   Guard guard(mutex_);
@@ -278,24 +295,27 @@ Result<std::uint64_t> Registry::begin(const std::shared_ptr<Entry>& entry,
     return fail(Code::kRetry, "begin: a move of the pages was not over within " +
                                   std::to_string(patience.count()) + " ms");
   }
+  Home* engine = home();
+  if (engine == nullptr) return tl::unexpected(unavailable_error());
   if (entry->gone) return tl::unexpected(gone_error());
   // While a transfer goes on the grip holds, whatever else has happened to the range.
   if (!entry->mapped || (entry->held == 0 && !engine->intact(entry->grip, entry->place))) {
     entry->opening = true;
     entry->opener = ::pthread_self();
-    auto opened = open(entry, *engine, deadline, guard);
+    auto opened = open(entry, deadline, guard);
     entry->opening = false;
     entry->mapped = opened.has_value();
     changed_.notify_all();
     if (!opened) return tl::unexpected(opened.error());
+    engine = home();
   }
   ++entry->held;
   return entry->generation.load() + engine->count(entry->place);
 }
 
-/// Brings the pages and has the peer register them. `guard` is held before and after.
-Result<> Registry::open(const std::shared_ptr<Entry>& entry, Home& engine, Time deadline,
-                        Guard& guard) {
+/// Brings the pages and has the peer register them. `guard` is held before and after; where it
+/// succeeds, the engine is there.
+Result<> Registry::open(const std::shared_ptr<Entry>& entry, Time deadline, Guard& guard) {
   if (entry->mapped) {
     // They went by other hands than the runtime's: the peer is told late, but before it uses them.
     if (entry->options.on_invalidate && !on_thread()) {
@@ -308,19 +328,26 @@ Result<> Registry::open(const std::shared_ptr<Entry>& entry, Home& engine, Time 
       drop(*entry);
     }
   }
-  guard.unlock();
+  Home* engine = home();
+  if (engine == nullptr || entry->gone) return tl::unexpected(unavailable_error());
   const bool write = entry->options.access == PeerAccess::kReadWrite;
-  auto grip = engine.grip(entry->range, write, entry->place);
+  std::optional<Visit> visit(std::in_place, *this);
+  guard.unlock();
+  auto grip = engine->grip(entry->range, write, entry->place);
+  const std::uint64_t now = entry->generation.load() + engine->count(entry->place);
+  visit.reset();  // a callback takes its time, and may call anything
   bool registered = grip.has_value();
   if (grip && entry->options.on_remap) {
-    const std::uint64_t now = entry->generation.load() + engine.count(entry->place);
     registered = entry->options.on_remap(
         {reinterpret_cast<std::byte*>(entry->range.first), entry->range.end - entry->range.first},
         now);
-    if (!registered) engine.release(*grip);
   }
   guard.lock();
   if (!grip) return tl::unexpected(grip.error());
+  engine = home();
+  const bool over = engine == nullptr || entry->gone;
+  if (engine != nullptr && (over || !registered)) engine->release(*grip);
+  if (over) return tl::unexpected(unavailable_error());
   if (!registered) return fail(Code::kBusy, "begin: the peer could not register the pages");
   entry->grip = *grip;
   ++telemetry_.statistics().peer_remaps;
@@ -330,18 +357,21 @@ Result<> Registry::open(const std::shared_ptr<Entry>& entry, Home& engine, Time 
 }
 
 void Registry::end(Entry& entry) noexcept {
-  if (home() == nullptr) return;
+  if (!at_home()) return;
   const Guard guard(mutex_);
   if (entry.held == 0 || --entry.held != 0) return;
   entry.overdue = false;
-  if (entry.closers != 0) changed_.notify_all();
+  changed_.notify_all();  // a move waits, or shut()
 }
 
 void Registry::remove(const std::shared_ptr<Entry>& entry) noexcept {
   // In the child of a raw fork the lock may be held by a thread that is not there; after a proper
   // one home_ is null, and nobody else knows the entry.
-  const Home* known = home_.load();
-  if (known != nullptr && known->detached()) return;
+  {
+    const Visit visit(*this);
+    const Home* known = home_.load();
+    if (known != nullptr && known->detached()) return;
+  }
   Guard guard(mutex_);
   if (!on_thread()) changed_.wait(guard, [&] { return !entry->telling && !entry->wanted; });
   if (!entry->gone) expire(*entry);

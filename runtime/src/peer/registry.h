@@ -78,15 +78,29 @@ class Registry : public std::enable_shared_from_this<Registry> {
  private:
   using Guard = std::unique_lock<std::mutex>;
   using Time = std::chrono::steady_clock::time_point;
-  /// The engine, where it is there and this is its process.
+  /// Keeps the engine where it is: shut() returns after the last visit that found it. For whoever
+  /// calls it without mutex_, and is not called by it. Waits for nobody.
+  class Visit {
+   public:
+    explicit Visit(const Registry& registry) noexcept;
+    ~Visit();
+    Visit(const Visit&) = delete;
+    Visit& operator=(const Visit&) = delete;
+
+   private:
+    const Registry& registry_;
+  };
+  /// The engine, where it is there and this is its process. With mutex_, in a Visit, or called by
+  /// the engine.
   [[nodiscard]] Home* home() const noexcept;
+  /// What home() would find at this moment.
+  [[nodiscard]] bool at_home() const noexcept;
   [[nodiscard]] std::shared_ptr<Entry> next(const Ticket& ticket, std::uint64_t after) const;
   [[nodiscard]] bool settle(const std::shared_ptr<Entry>& entry, const Ticket& ticket,
                             Guard& guard) noexcept;
   [[nodiscard]] bool wait_for_end(Entry& entry, Time deadline, Guard& guard) noexcept;
   [[nodiscard]] bool tell(Entry& entry, const Ticket& ticket, Time deadline, Guard& guard) noexcept;
-  [[nodiscard]] Result<> open(const std::shared_ptr<Entry>& entry, Home& home, Time deadline,
-                              Guard& guard);
+  [[nodiscard]] Result<> open(const std::shared_ptr<Entry>& entry, Time deadline, Guard& guard);
   void drop(Entry& entry) noexcept;
   void record(const Entry& entry, bool refused) noexcept;
   void expire(Entry& entry) noexcept;
@@ -101,7 +115,8 @@ class Registry : public std::enable_shared_from_this<Registry> {
     return thread_started_ && ::pthread_equal(thread_, ::pthread_self()) != 0;
   }
 
-  std::atomic<Home*> home_;
+  std::atomic<Home*> home_;  // changed under mutex_
+  mutable std::atomic<std::size_t> visits_{0};
   Telemetry& telemetry_;
   std::atomic<std::size_t> entries_count_{0};
   std::atomic<std::uint64_t> last_serial_{0};
