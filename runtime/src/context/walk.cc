@@ -41,6 +41,8 @@ Error error_of(int error) {
 
 Result<WalkResult> Context::walk(const WalkRequest& request) {
   const InsideScope inside;
+  // The ranges are held on this thread: a handler that touched one would wait for itself.
+  const SignalScope signals;
   auto device = engine_->device();
   if (!device) return tl::unexpected(device.error());
   // Whatever is read of the request is read before its memory is lent to the device.

@@ -3,9 +3,18 @@
 #include "godwit/context.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
+#include <signal.h>
 
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
 #include <cstdlib>
+#include <future>
 #include <numeric>
+#include <span>
+#include <thread>
 #include <vector>
 
 #include "godwit/allocator.h"
@@ -53,6 +62,65 @@ TEST_F(ContextTest, PmrContainersTakeTheirMemoryFromTheContext) {
   }
   EXPECT_EQ(context_->statistics().managed_bytes, 0U);
   EXPECT_TRUE(resource == MemoryResource(*context_));
+}
+
+struct Node {
+  Node* next;
+  std::uint64_t value;
+};
+std::atomic<const volatile Node*> looked_at{nullptr};
+std::atomic<int> looks{0};
+
+void look(int /*signal*/) {
+  (void)looked_at.load()->value;
+  ++looks;
+}
+
+// The walk's memory is the device's meanwhile, and the thread that waits for the device is the one
+// that the signal interrupts.
+TEST_F(ContextTest, ASignalHandlerMayTouchWhatItsThreadWalks) {
+  constexpr std::size_t kNodes = 20'000;
+  std::vector<Node, Allocator<Node>> nodes(kNodes, {nullptr, 1}, Allocator<Node>(*context_));
+  for (std::size_t i = 1; i < kNodes; ++i) nodes[i - 1].next = &nodes[i];
+  const std::span<std::byte> memory = std::as_writable_bytes(std::span(nodes));
+  looked_at = nodes.data();
+  struct sigaction action = {};
+  struct sigaction before = {};
+  action.sa_handler = look;
+  ASSERT_EQ(::sigaction(SIGUSR1, &action, &before), 0);
+  std::atomic<bool> over{false};
+  std::promise<void> ended;
+  std::thread walker([&] {
+    WalkRequest request;
+    request.memory = {&memory, 1};
+    request.head = nodes.data();
+    request.links = {offsetof(Node, next), 0};
+    request.value = offsetof(Node, value);
+    request.stride = sizeof(Node);
+    request.limit = kNodes;
+    for (int round = 0; round < 100; ++round) {
+      auto walked = context_->walk(request);
+      EXPECT_TRUE(walked) << walked.error().to_string();
+      if (walked) {
+        EXPECT_EQ(walked->nodes, kNodes);
+      }
+    }
+    ended.set_value();
+    while (!over) std::this_thread::yield();
+  });
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+  auto end = ended.get_future();
+  while (end.wait_for(std::chrono::microseconds(100)) != std::future_status::ready) {
+    if (std::chrono::steady_clock::now() > deadline) {
+      (void)std::fprintf(stderr, "hangs: a handler waits for the walk of its own thread\n");
+      std::abort();
+    }
+    (void)::pthread_kill(walker.native_handle(), SIGUSR1);
+  }
+  over = true;
+  walker.join();
+  EXPECT_GT(looks, 0);
+  ASSERT_EQ(::sigaction(SIGUSR1, &before, nullptr), 0);
 }
 
 TEST_F(ContextTest, TwoContextsDoNotKnowOfEachOther) {
