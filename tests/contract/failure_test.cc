@@ -216,6 +216,11 @@ TEST_P(Failure, WrongRangesAreRefusedByNameAndChangeNothing) {
     refused(engine().discard(base + kBytes, 1), "discard");
   }
   refused(engine().advise(nullptr, 1, Advice::kNormal), "advise");
+  refused(engine().prefetch(base, SIZE_MAX, Place::kDevice), "prefetch");
+  refused(engine().prefetch(base, SIZE_MAX, Place::kHost), "prefetch");
+  refused(engine().advise(base, SIZE_MAX, Advice::kKeepHost), "advise");
+  refused(engine().discard(base, SIZE_MAX), "discard");
+  refused(engine().residency(base, SIZE_MAX, pages), "residency");
   refused(engine().residency(base, 2 * kPageBytes, pages), "room for 1");
   refused(engine().free(base + kPageBytes), "no region starts");
   refused(engine().free(&outside), "no region starts");

@@ -5,7 +5,9 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <thread>
+#include <utility>
 
 #include "runtime/src/engine/kernel/account.h"
 #include "runtime/src/engine/kernel/admission.h"
@@ -330,6 +332,28 @@ TEST(RunsOfOperands, ColumnsThatShareAPageAreOneRun) {
   EXPECT_EQ(apart[3].addr, 0x10000U + 3 * 0x4000);
   EXPECT_EQ(apart[3].bytes, kPageBytes);
   EXPECT_TRUE(runs_of({.base = base, .bytes = 0}).empty());
+}
+
+TEST(RangesOfCallers, WhatReachesBeyondTheLastAddressIsRefused) {
+  constexpr std::uintptr_t kLastPage = ~std::uintptr_t{0} - kPageBytes + 1;
+  const auto range = [](std::uintptr_t start, std::size_t bytes) {
+    return range_of(reinterpret_cast<const void*>(start), bytes, "discard");
+  };
+  for (const auto& [start, bytes] :
+       {std::pair<std::uintptr_t, std::size_t>{0x10000, SIZE_MAX},
+        {0x10000, SIZE_MAX - 0x10000},
+        {0x10001, kLastPage - 0x10000},
+        {kLastPage, 1},
+        {~std::uintptr_t{0}, 1}}) {
+    const auto refused = range(start, bytes);
+    ASSERT_FALSE(refused) << start << " " << bytes;
+    EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+    EXPECT_TRUE(refused.error().message.starts_with("discard: ")) << refused.error().message;
+  }
+  auto most = range(0x10000, kLastPage - 0x10000);
+  ASSERT_TRUE(most);
+  EXPECT_EQ(most->end(), kLastPage);
+  EXPECT_EQ(range(~std::uintptr_t{0}, 0)->bytes, 0U);
 }
 
 }  // namespace

@@ -264,7 +264,9 @@ Result<> KernelEngine::ready() {
 
 Result<MoveReport> KernelEngine::prefetch(const void* base, std::size_t bytes, Place to) {
   const Entry entry;
-  const PageRun run = pages_touched(base, bytes);
+  const auto range = kernel::range_of(base, bytes, "prefetch");
+  if (!range) return tl::unexpected(range.error());
+  const PageRun run = *range;
   if (run.bytes == 0) return MoveReport{};
   if (to == Place::kHost) {
     if (detached()) {
@@ -300,7 +302,9 @@ Result<MoveReport> KernelEngine::prefetch(const void* base, std::size_t bytes, P
 
 Result<> KernelEngine::advise(const void* base, std::size_t bytes, Advice advice) {
   const Entry entry;
-  const PageRun run = pages_touched(base, bytes);
+  const auto range = kernel::range_of(base, bytes, "advise");
+  if (!range) return tl::unexpected(range.error());
+  const PageRun run = *range;
   if (advice == Advice::kReadMostly) {
     return fail(Code::kUnsupported,
                 "advise: the kernel module keeps each page in one place; there is no advice for "
@@ -330,7 +334,9 @@ Result<> KernelEngine::advise(const void* base, std::size_t bytes, Advice advice
 
 Result<> KernelEngine::discard(const void* base, std::size_t bytes) {
   const Entry entry;
-  const PageRun run = pages_touched(base, bytes);
+  const auto range = kernel::range_of(base, bytes, "discard");
+  if (!range) return tl::unexpected(range.error());
+  const PageRun run = *range;
   if (run.bytes == 0) return {};
   if (!arena_.contains(base) &&
       (run.addr != reinterpret_cast<std::uintptr_t>(base) || run.bytes != bytes)) {
@@ -363,7 +369,9 @@ Result<> KernelEngine::discard(const void* base, std::size_t bytes) {
 
 Result<> KernelEngine::residency(const void* base, std::size_t bytes,
                                  std::span<Residency> pages) const {
-  const PageRun run = pages_touched(base, bytes);
+  const auto range = kernel::range_of(base, bytes, "residency");
+  if (!range) return tl::unexpected(range.error());
+  const PageRun run = *range;
   const std::size_t count = run.bytes / kPageBytes;
   if (pages.size() < count) {
     return fail(Code::kInvalidArgument, "residency: room for " + std::to_string(pages.size()) +
@@ -399,6 +407,8 @@ Result<std::unique_ptr<Hold>> KernelEngine::acquire(std::span<const Operand> ope
   std::vector<std::vector<PageRun>> runs;
   std::uint64_t wanted = 0;
   for (const Operand& operand : operands) {
+    const auto range = kernel::range_of(operand.base, operand.extent(), "acquire");
+    if (!range) return tl::unexpected(range.error());
     runs.push_back(kernel::runs_of(operand));
     wanted += kernel::chunk_bytes_of(runs.back());
   }
@@ -458,7 +468,9 @@ Result<int> KernelEngine::view(const void* base, std::size_t bytes) {
   if (detached()) {
     return fail(Code::kUnavailable, "this process is a forked child: its memory does not migrate");
   }
-  const PageRun run = pages_touched(base, bytes);
+  const auto range = kernel::range_of(base, bytes, "view");
+  if (!range) return tl::unexpected(range.error());
+  const PageRun run = *range;
   const int fd = driver_->view(run.addr, run.bytes);
   if (fd >= 0) return fd;
   const Code code = fd == -EINVAL   ? Code::kInvalidArgument
@@ -474,7 +486,9 @@ Result<std::unique_ptr<PeerMapping>> KernelEngine::map_peer(const void* base, st
   if (options.standing && base == nullptr) {
     return peers_->map({0, align_down(~std::uintptr_t{0}, kPageBytes)}, std::move(options));
   }
-  const PageRun run = pages_touched(base, bytes);
+  const auto range = kernel::range_of(base, bytes, "map_peer");
+  if (!range) return tl::unexpected(range.error());
+  const PageRun run = *range;
   if (base == nullptr || run.bytes == 0) {
     return fail(Code::kInvalidArgument, "map_peer: the range begins at 0, or has no bytes");
   }

@@ -5,8 +5,11 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
+#include <string>
 #include <vector>
 
+#include "godwit/result.h"
 #include "godwit/units.h"
 #include "runtime/src/engine/engine.h"
 
@@ -25,6 +28,18 @@ struct PageRun {
   if (bytes == 0) return {start, 0};
   const std::uintptr_t first = align_down(start, kPageBytes);
   return {first, align_up(start + bytes, kPageBytes) - first};
+}
+
+/// The same for a range that somebody else names: it may not reach beyond the last address.
+[[nodiscard]] inline Result<PageRun> range_of(const void* base, std::size_t bytes,
+                                              const char* verb) {
+  constexpr std::uintptr_t kEnd = align_down(~std::uintptr_t{0}, kPageBytes);
+  const auto start = reinterpret_cast<std::uintptr_t>(base);
+  if (bytes == 0 || (start <= kEnd && bytes <= kEnd - start)) return pages_touched(base, bytes);
+  char text[32];
+  (void)std::snprintf(text, sizeof(text), "%p", base);
+  return fail(Code::kInvalidArgument, std::string(verb) + ": " + std::to_string(bytes) +
+                                          " bytes at " + text + " reach beyond the last address");
 }
 
 /// Ascending, disjoint and not adjacent.
