@@ -25,7 +25,10 @@ Error file_error(const std::string& path, const char* verb) {
 Result<std::unique_ptr<FileSource>> FileSource::open(const std::string& path,
                                                      const MapOptions& options) {
   const bool shared = options.sharing == Sharing::kShared;
-  const int fd = out_of_the_way(::open(path.c_str(), (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC));
+  // What an open would wait for is no file, and is refused below. A file does not look at
+  // O_NONBLOCK, unless another process is to give up a lease of it: an error then.
+  const int flags = (shared ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
+  const int fd = out_of_the_way(::open(path.c_str(), flags));
   if (fd < 0) return tl::unexpected(file_error(path, "map: cannot open"));
   std::unique_ptr<FileSource> source(
       new FileSource(path, fd, options.offset, options.bytes, options.sharing));

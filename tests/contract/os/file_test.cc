@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <climits>
@@ -199,6 +200,22 @@ TEST_P(OsFile, AFileCanBeMappedIntoARecycledBlockAfterTheLastHandlersDeath) {
     EXPECT_TRUE(engine().free(base));
   });
   EXPECT_EQ(end, "");
+}
+
+// To open one waits for whoever opens the other end, and here nobody does.
+TEST_P(OsFile, AFifoIsRefusedAtOnce) {
+  const Watchdog watchdog("a map of a fifo");
+  const std::string path =
+      ::testing::TempDir() + "/godwit-fifo-" + std::to_string(::getpid()) + "-" + GetParam().name;
+  ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0) << std::strerror(errno);
+  for (const Sharing sharing : {Sharing::kPrivate, Sharing::kShared}) {
+    auto refused = engine().map(path, {.sharing = sharing});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Code::kInvalidArgument);
+    EXPECT_NE(refused.error().message.find("not a regular file"), std::string::npos)
+        << refused.error().message;
+  }
+  ::unlink(path.c_str());
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, OsFile, ::testing::ValuesIn(both_level_setups()), setup_name);
