@@ -75,8 +75,8 @@ struct godwit_batch {
 	/** @shield: of the huge folio that it has isolated to bring home. */
 	struct godwit_shield shield;
 	/**
-	 * @divide: a huge page was left where it is: there is no place for it, and it is to be split
-	 * before it is isolated (decision 20).
+	 * @divide: a huge page was left where it is: there is no place for it, and it is to be
+	 * split before it is isolated (decision 20).
 	 */
 	bool divide;
 	/** @time_setup: ns spent to look up, lock and unmap. */

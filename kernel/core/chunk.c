@@ -202,6 +202,35 @@ static int chunk_insert(struct godwit_chunk *chunk)
 	return ret;
 }
 
+static bool chunk_no_invalidate(struct mmu_interval_notifier *notifier,
+				const struct mmu_notifier_range *range, unsigned long seq)
+{
+	return true;
+}
+
+static const struct mmu_interval_notifier_ops chunk_no_ops = {
+	.invalidate = chunk_no_invalidate,
+};
+
+/**
+ * godwit_chunk_prepare() - see to it that an address space has had its first notifier.
+ * @vma: a VMA of it that is just being made, in no list yet; with mmap_lock for writing.
+ *
+ * Return: as its mmap() may answer.
+ */
+int godwit_chunk_prepare(struct vm_area_struct *vma)
+{
+	struct mmu_interval_notifier first = { };
+	int ret;
+
+	ret = mmu_interval_notifier_insert_locked(&first, vma->vm_mm, vma->vm_start,
+						  vma->vm_end - vma->vm_start, &chunk_no_ops);
+	if (!ret)
+		mmu_interval_notifier_remove(&first);
+	/* A system call that knows no EINTR. */
+	return ret == -EINTR ? -ERESTARTNOINTR : ret;
+}
+
 static struct godwit_chunk *chunk_create(struct godwit_mirror *mirror, unsigned long start)
 {
 	struct godwit_chunk *chunk;

@@ -10,6 +10,7 @@
 
 struct godwit_advice_leaf;
 struct godwit_mirror;
+struct vm_area_struct;
 
 #define GODWIT_CHUNK_SIZE	(GODWIT_LEAF_SIZE * GODWIT_TABLE_LEAVES)
 
@@ -53,6 +54,7 @@ struct godwit_chunk {
 	unsigned long stuck[GODWIT_TABLE_LEAVES];
 };
 
+int godwit_chunk_prepare(struct vm_area_struct *vma);
 struct godwit_chunk *godwit_chunk_get(struct godwit_mirror *mirror, unsigned long addr);
 void godwit_chunk_revoke(struct godwit_chunk *chunk);
 int godwit_chunk_cover(struct godwit_mirror *mirror, unsigned long start, unsigned long end);

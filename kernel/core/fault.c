@@ -35,6 +35,7 @@
  * &godwit_chunk.lock, one after the other.
  */
 #include <linux/hmm.h>
+#include <linux/memcontrol.h>
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
@@ -399,6 +400,23 @@ static void fault_tell(struct godwit_mirror *mirror, const struct godwit_fault *
 			   fault->mapped, ret);
 }
 
+/* What the device needs to have an entry there is charged to the process, whoever we are. */
+static int fault_prepare(struct fault_work *work)
+{
+	struct godwit_mirror *mirror = work->mirror;
+	struct mem_cgroup *memcg = get_mem_cgroup_from_mm(mirror->mm);
+	struct mem_cgroup *before = set_active_memcg(memcg);
+	int ret;
+
+	work->look.chunk = godwit_chunk_get(mirror, work->fault->addr);
+	ret = PTR_ERR_OR_ZERO(work->look.chunk);
+	if (!ret)
+		ret = godwit_chunk_leaf(work->look.chunk, work->fault->addr);
+	set_active_memcg(before);
+	mem_cgroup_put(memcg);
+	return ret;
+}
+
 /**
  * godwit_fault() - serve a fault of the device.
  * @mirror: whose address it is; a reference.
@@ -439,10 +457,7 @@ int godwit_fault(struct godwit_mirror *mirror, struct godwit_fault *fault)
 		.write = fault->write,
 		.addr = fault->addr & PAGE_MASK,
 	};
-	work->look.chunk = godwit_chunk_get(mirror, fault->addr);
-	ret = PTR_ERR_OR_ZERO(work->look.chunk);
-	if (!ret)
-		ret = godwit_chunk_leaf(work->look.chunk, fault->addr);
+	ret = fault_prepare(work);
 	if (!ret)
 		ret = fault_serve(work);
 	fault->moved += work->moved;

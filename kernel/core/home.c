@@ -184,7 +184,7 @@ void godwit_home_fill(struct godwit_batch *batch, unsigned int count, struct god
 		/* Also what stays: it must not lose what it lacks to zaps (shield.c). */
 		if (huge && !godwit_shield_begin(&batch->shield, page_folio(page)))
 			continue;
-		if (home->only && home->only != gdev)
+		if (gdev == home->except || (home->only && home->only != gdev))
 			continue;
 		n = godwit_vram_leave(&gdev->vram, frame, pages, huge,
 				      home_takes_held(home, i, pages));

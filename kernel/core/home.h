@@ -17,6 +17,8 @@ struct godwit_home {
 	enum drm_godwit_cause cause;
 	/** @only: only pages of this device, or NULL for all of ours. */
 	struct godwit_device *only;
+	/** @except: not pages of this device. */
+	struct godwit_device *except;
 	/**
 	 * @vma: where they are mapped; NULL: not known, and then huge pages cannot be split.
 	 */

@@ -27,6 +27,8 @@ struct godwit_move {
 	enum drm_godwit_cause cause;
 	/** @only: to RAM: only pages of this device, or NULL for all of ours. */
 	struct godwit_device *only;
+	/** @except: to RAM: not pages of this device. */
+	struct godwit_device *except;
 	/**
 	 * @patience: ns that may be spent in all on trying pages again that were busy. Most are
 	 * so for microseconds, as reclaim or compaction looks at them, or until another

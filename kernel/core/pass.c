@@ -211,8 +211,8 @@ static int pass_walk(struct godwit_pass *pass)
 /* Pages of other devices come from there, or else home first; the next step takes them then. */
 static int pass_fetch(struct godwit_span *span)
 {
-	struct godwit_move fetch = { .cause = GODWIT_CAUSE_PEER };
 	struct godwit_mirror *mirror = span->mirror;
+	struct godwit_move fetch = { .cause = GODWIT_CAUSE_PEER, .except = mirror->gdev };
 	int ret;
 
 	ret = godwit_direct(span) ?: godwit_span_look(span);
@@ -342,10 +342,10 @@ static int pass_again(struct godwit_pass *pass, struct godwit_span *span)
 	return ret;
 }
 
-/* Before another try. Pages of VRAM are in no list. */
+/* Before another try. Pages of VRAM are in the lists of mlock() alone. */
 static void pass_pause(struct godwit_move *move)
 {
-	if (!move->to_vram || move->drained) {
+	if (move->drained) {
 		usleep_range(PASS_PAUSE_US, 2 * PASS_PAUSE_US);
 	} else {
 		move->drained = true;

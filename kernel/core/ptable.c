@@ -19,7 +19,7 @@
  */
 struct godwit_leaf *godwit_leaf_alloc(void)
 {
-	return kvzalloc_obj(struct godwit_leaf);
+	return kzalloc_obj(struct godwit_leaf, GFP_KERNEL_ACCOUNT);
 }
 
 /**
@@ -28,7 +28,7 @@ struct godwit_leaf *godwit_leaf_alloc(void)
  */
 void godwit_leaf_free(struct godwit_leaf *leaf)
 {
-	kvfree(leaf);
+	kfree(leaf);
 }
 
 /**
@@ -67,21 +67,22 @@ u64 godwit_ptable_get(const struct godwit_ptable *table, unsigned long offset)
  */
 bool godwit_ptable_set(struct godwit_ptable *table, unsigned long offset, u64 pte)
 {
-	struct godwit_leaf *leaf = table->leaves[offset >> GODWIT_LEAF_SHIFT];
+	unsigned int index = offset >> GODWIT_LEAF_SHIFT;
+	struct godwit_leaf *leaf = table->leaves[index];
 	u64 *entry = &leaf->entries[(offset & (GODWIT_LEAF_SIZE - 1)) >> PAGE_SHIFT];
 	bool was_valid = *entry & GODWIT_PTE_VALID;
 
-	leaf->nr_valid += !was_valid;
+	table->nr_valid[index] += !was_valid;
 	WRITE_ONCE(*entry, pte);
 	return !was_valid;
 }
 
-static unsigned int leaf_each(struct godwit_leaf *leaf, unsigned int first, unsigned int last,
-			      bool clear)
+static unsigned int leaf_each(struct godwit_leaf *leaf, u16 *nr_valid, unsigned int first,
+			      unsigned int last, bool clear)
 {
 	unsigned int i, count = 0;
 
-	for (i = first; i < last && leaf->nr_valid; i++) {
+	for (i = first; i < last && *nr_valid; i++) {
 		u64 pte = leaf->entries[i];
 
 		if (!(pte & GODWIT_PTE_VALID))
@@ -97,7 +98,7 @@ static unsigned int leaf_each(struct godwit_leaf *leaf, unsigned int first, unsi
 		if ((pte & GODWIT_PTE_WRITE) && !(pte & GODWIT_PTE_VRAM))
 			folio_mark_dirty(page_folio(pfn_to_page(godwit_pte_pfn(pte))));
 		WRITE_ONCE(leaf->entries[i], 0);
-		leaf->nr_valid--;
+		(*nr_valid)--;
 	}
 	return count;
 }
@@ -109,11 +110,11 @@ static unsigned int ptable_each(struct godwit_ptable *table, unsigned long start
 
 	while (start < end) {
 		unsigned long next = min(ALIGN(start + 1, GODWIT_LEAF_SIZE), end);
-		struct godwit_leaf *leaf = table->leaves[start >> GODWIT_LEAF_SHIFT];
+		unsigned int index = start >> GODWIT_LEAF_SHIFT;
 		unsigned int first = (start & (GODWIT_LEAF_SIZE - 1)) >> PAGE_SHIFT;
 
-		if (leaf && leaf->nr_valid)
-			count += leaf_each(leaf, first,
+		if (table->nr_valid[index])
+			count += leaf_each(table->leaves[index], &table->nr_valid[index], first,
 					   first + ((next - start) >> PAGE_SHIFT), clear);
 		start = next;
 	}

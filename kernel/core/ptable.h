@@ -18,14 +18,12 @@
 #define GODWIT_PTE_SHIFT	12
 
 /**
- * struct godwit_leaf - the entries of 2 MiB.
+ * struct godwit_leaf - the entries of 2 MiB, in a page.
  *
  * @entries: read by the device at any time within godwit_chunk_access_begin().
- * @nr_valid: how many are valid.
  */
 struct godwit_leaf {
 	u64 entries[GODWIT_LEAF_ENTRIES];
-	unsigned int nr_valid;
 };
 
 /**
@@ -36,9 +34,11 @@ struct godwit_leaf {
  * an MMU notifier, neither allocates nor frees.
  *
  * @leaves: NULL where no entry was ever set.
+ * @nr_valid: of each, how many entries are valid.
  */
 struct godwit_ptable {
 	struct godwit_leaf *leaves[GODWIT_TABLE_LEAVES];
+	u16 nr_valid[GODWIT_TABLE_LEAVES];
 };
 
 static inline u64 godwit_pte(unsigned long pfn, u64 flags)

@@ -143,14 +143,14 @@ void godwit_rooms(struct godwit_batch *batch, unsigned int i, unsigned int count
 }
 
 /*
- * There is no huge page for one: how many of its pages need a small one each? None: it stays, and is
- * split before it is isolated the next time.
+ * There is no huge page for one: how many of its pages need a small one each? None: it stays, and
+ * is split before it is isolated the next time.
  *
  * A page that a CPU has touched cannot be, for the reference that the fault has. There the first
- * gets one, with which the kernel splits the entry. It does not split the folio, since that has more
- * references than an isolated one, puts all back, and the access is repeated, of a page that has an
- * entry of its own and that can come home by itself. See godwit_touch() for what must not happen
- * meanwhile.
+ * gets one, with which the kernel splits the entry. It does not split the folio, since that has
+ * more references than an isolated one, puts all back, and the access is repeated, of a page that
+ * has an entry of its own and that can come home by itself. See touch_may_split() for what must not
+ * happen meanwhile.
  */
 static unsigned int room_few(const struct godwit_home *home)
 {

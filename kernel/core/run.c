@@ -304,6 +304,7 @@ bool godwit_run_start(struct godwit_run *run, struct godwit_span *span,
 	run->home = (struct godwit_home) {
 		.cause = move->cause,
 		.only = move->only,
+		.except = move->except,
 		.vma = vma,
 		.addr = span->start,
 	};

@@ -37,7 +37,6 @@
 #include <linux/dma-buf.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
-#include <linux/mmu_notifier.h>
 #include <linux/module.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -255,34 +254,6 @@ static const struct vm_operations_struct view_vm_ops = {
 	.pfn_mkwrite = view_mkwrite,
 };
 
-static bool view_no_invalidate(struct mmu_interval_notifier *notifier,
-			       const struct mmu_notifier_range *range, unsigned long seq)
-{
-	return true;
-}
-
-static const struct mmu_interval_notifier_ops view_no_ops = {
-	.invalidate = view_no_invalidate,
-};
-
-/*
- * The first notifier of this kind that an address space gets is inserted with all of its locks, and
- * a zap would wait for those of a view (zap.c). So it has had its first before it has a view. With
- * mmap_lock for writing, and the VMA not in any list yet.
- */
-static int view_prepare_mm(struct vm_area_struct *vma)
-{
-	struct mmu_interval_notifier first = { };
-	int ret;
-
-	ret = mmu_interval_notifier_insert_locked(&first, vma->vm_mm, vma->vm_start,
-						  vma->vm_end - vma->vm_start, &view_no_ops);
-	if (!ret)
-		mmu_interval_notifier_remove(&first);
-	/* mmap() knows no EINTR. */
-	return ret == -EINTR ? -ERESTARTNOINTR : ret;
-}
-
 static int view_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 {
 	struct godwit_view *view = dmabuf->priv;
@@ -291,7 +262,8 @@ static int view_mmap(struct dma_buf *dmabuf, struct vm_area_struct *vma)
 	/* A private mapping would copy pages behind the device's back. */
 	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
-	ret = view_prepare_mm(vma);
+	/* A zap would wait for the locks with which the first one is inserted (zap.c). */
+	ret = godwit_chunk_prepare(vma);
 	if (ret)
 		return ret;
 	/* A child that wants it maps it itself: there has to be a first notifier before that. */
@@ -455,7 +427,7 @@ static struct godwit_view *view_create(struct godwit_mirror *mirror,
 		return ERR_CAST(dmabuf);
 	}
 	view->dmabuf = dmabuf;
-	/* The dentry, which keeps the dma-buf, keeps neither the file nor, at its end, the inode. */
+	/* The dentry keeps the dma-buf, but neither the file nor, at its own end, the inode. */
 	view->inode = file_inode(dmabuf->file);
 	ihold(view->inode);
 	mutex_lock(&gdev->views_lock);

@@ -19,10 +19,10 @@
  * Waiting ends: the thread takes &address_space.i_mmap_rwsem of a view for reading and page
  * table locks. Nobody who holds these waits for a notifier of ours, but for mm_take_all_locks():
  * it holds the rwsem of a view that the process maps, for writing, while it waits for the locks of
- * the reverse maps of all its memory; and whoever walks one of those (reclaim, eviction, truncation)
- * holds it across our notifier. A process takes all its locks for its first interval notifier, as
- * ours are, those of RDMA and of other GPUs: that is why it gets one before it maps its first view,
- * and why a child does not inherit views (view.c). What is left are notifiers of the other kind
+ * the reverse maps of all its memory; and whoever walks one of those (reclaim, eviction,
+ * truncation) holds it across our notifier. A process takes all its locks for its first interval
+ * notifier, as ours are, those of RDMA and of other GPUs: that is why it gets one before it maps
+ * its first view, and why a child does not inherit views (view.c). Left are those of the other kind
  * (KVM, shared virtual addressing), where a process that maps views registers one: a deadlock that
  * cannot be avoided from a module; the kernel's own callers of unmap_mapping_range() in notifiers
  * have it as well.

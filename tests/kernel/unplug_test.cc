@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Queues and views of devices that go away, and of two devices on one range.
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -8,6 +9,7 @@
 #include <thread>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/settings.h"
 #include "tests/kernel/views.h"
 
 namespace godwit::guest {
@@ -148,6 +150,47 @@ TEST(Unplug, InPlaceOnAPageOfAnotherDevice) {
   ASSERT_TRUE(done.ok()) << done.status;
   EXPECT_EQ(b.in_vram(memory.data(), memory.size()), 0u);
   EXPECT_EQ(done.results[0].value, fnv(memory.data(), memory.size()));
+  EXPECT_BYTES(memory.data(), memory.size(), 3u);
+}
+
+// The kernel keeps pages of locked memory that were unmapped in lists of the processor that did it, for as long as nobody drains
+// them there.
+TEST(Unplug, WaitsForNoListOfAnotherProcessor) {
+  const Settings settings({{"/sys/kernel/mm/transparent_hugepage/enabled", "never"}});
+  SoftDevice soft("private:16M");
+  const Processor processor;
+  Device gpu(soft.index());
+  processor.run_on(0);
+  {
+    const Memory memory(16 * kPage);
+    fill(memory.data(), memory.size(), 2);
+    ASSERT_EQ(mlock(memory.data(), memory.size()), 0);
+    ASSERT_EQ(gpu.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+  }
+  processor.run_on(1);
+  // Has the test's time limit as its own.
+  soft.remove();
+}
+
+// What is in the right place already stays there when the rest comes from elsewhere.
+TEST(TwoDevices, AFetchTakesNothingOfItsOwnHome) {
+  SoftDevice near("private:16M"), far("private:16M");
+  Device here(near.index()), there(far.index());
+  const Memory memory(kHuge), other(kPage);
+  // Who has anything pinned does not copy from one VRAM to the other.
+  drm_godwit_pin pin = {};
+  pin.addr = address(other.data());
+  pin.length = kPage;
+  pin.place = GODWIT_PLACE_VRAM;
+  ASSERT_EQ(here.call(DRM_IOCTL_GODWIT_PIN, &pin), 0);
+  fill(memory.data(), memory.size(), 3);
+  there.to_vram(memory.data(), kPage);
+  here.to_vram(memory.page(1), memory.size() - kPage);
+  const drm_godwit_migrate all = here.to_vram(memory.data(), memory.size());
+  EXPECT_EQ(all.moved, 1u);
+  EXPECT_EQ(all.already, memory.size() / kPage - 1);
+  EXPECT_EQ(here.stat(GODWIT_STAT_PEER_FETCHES), 1u);
+  EXPECT_EQ(here.stat(GODWIT_STAT_PAGES_HOME), 0u);
   EXPECT_BYTES(memory.data(), memory.size(), 3u);
 }
 
