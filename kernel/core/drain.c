@@ -18,6 +18,9 @@
 
 #include "drain.h"
 
+/* Workers that revoke exports wait for it, and these may not wait for ordinary work. */
+static struct workqueue_struct *drain_queue;
+
 /* Of no pages, this is the lru_add_drain() that it begins with. */
 static void drain_work(struct work_struct *work)
 {
@@ -40,8 +43,25 @@ void godwit_drain_all(void)
 	for_each_possible_cpu(cpu)
 		INIT_WORK(per_cpu_ptr(works, cpu), drain_work);
 	for_each_online_cpu(cpu)
-		queue_work_on(cpu, system_percpu_wq, per_cpu_ptr(works, cpu));
+		queue_work_on(cpu, drain_queue, per_cpu_ptr(works, cpu));
 	for_each_possible_cpu(cpu)
 		flush_work(per_cpu_ptr(works, cpu));
 	free_percpu(works);
+}
+
+/**
+ * godwit_drain_init() - the module comes.
+ */
+int godwit_drain_init(void)
+{
+	drain_queue = alloc_workqueue("godwit-drain", WQ_MEM_RECLAIM | WQ_PERCPU, 0);
+	return drain_queue ? 0 : -ENOMEM;
+}
+
+/**
+ * godwit_drain_fini() - the module goes.
+ */
+void godwit_drain_fini(void)
+{
+	destroy_workqueue(drain_queue);
 }

@@ -3,5 +3,7 @@
 #define _GODWIT_DRAIN_H_
 
 void godwit_drain_all(void);
+int godwit_drain_init(void);
+void godwit_drain_fini(void);
 
 #endif /* _GODWIT_DRAIN_H_ */

@@ -52,6 +52,7 @@
 #include "debugfs.h"
 #include "device.h"
 #include "discard.h"
+#include "drain.h"
 #include "event.h"
 #include "evict.h"
 #include "export.h"
@@ -221,6 +222,9 @@ static int __init drv_init(void)
 	ret = godwit_shield_init();
 	if (ret)
 		return ret;
+	ret = godwit_drain_init();
+	if (ret)
+		goto no_drain;
 	ret = godwit_pool_init();
 	if (ret)
 		goto no_pool;
@@ -229,6 +233,8 @@ static int __init drv_init(void)
 		return 0;
 	godwit_pool_fini();
 no_pool:
+	godwit_drain_fini();
+no_drain:
 	godwit_shield_fini();
 	return ret;
 }
@@ -238,6 +244,7 @@ static void __exit drv_exit(void)
 {
 	godwit_export_fini();
 	godwit_pool_fini();
+	godwit_drain_fini();
 	godwit_shield_fini();
 }
 module_exit(drv_exit);

@@ -66,6 +66,8 @@ struct soft_device {
 static DEFINE_MUTEX(soft_lock);
 static LIST_HEAD(soft_devices);
 static unsigned int soft_count;
+/* The module goes: nobody makes devices any more. Under soft_lock. */
+static bool soft_gone;
 
 static void *soft_frame(struct godwit_device *gdev, unsigned long frame)
 {
@@ -227,11 +229,12 @@ static int soft_parse(char *text)
 static int soft_parse_list(const char *text)
 {
 	char *list = kstrdup(text, GFP_KERNEL), *rest = list, *one;
-	int ret = 0;
+	int ret;
 
 	if (!list)
 		return -ENOMEM;
 	mutex_lock(&soft_lock);
+	ret = soft_gone ? -ENODEV : 0;
 	while (!ret && (one = strsep(&rest, ",")))
 		if (*strim(one))
 			ret = soft_parse(strim(one));
@@ -276,10 +279,14 @@ static void soft_exit(void)
 {
 	struct soft_device *soft, *next;
 
+	/* Parameters can be written until this has returned. */
+	mutex_lock(&soft_lock);
+	soft_gone = true;
 	list_for_each_entry_safe(soft, next, &soft_devices, link) {
 		list_del(&soft->link);
 		soft_destroy(soft);
 	}
+	mutex_unlock(&soft_lock);
 }
 
 static int __init soft_init(void)
