@@ -250,6 +250,13 @@ void godwit_pin_end(struct godwit_mirror *mirror, unsigned long start, unsigned 
 	spin_unlock(&mirror->pin_lock);
 }
 
+static void pin_unpublish(struct godwit_mirror *mirror, struct godwit_pin *pin)
+{
+	lockdep_assert_held(&mirror->pin_lock);
+	list_del(&pin->link);
+	mirror->nr_pins--;
+}
+
 /**
  * godwit_pin_remove_all() - all pins end.
  * @mirror: the mirror, &godwit_mirror.ended. One that a call is just making ends with that call.
@@ -263,8 +270,8 @@ void godwit_pin_remove_all(struct godwit_mirror *mirror)
 	list_for_each_entry_safe(pin, next, &mirror->pins, link) {
 		if (!pin->handle)
 			continue;
-		list_move(&pin->link, &gone);
-		mirror->nr_pins--;
+		pin_unpublish(mirror, pin);
+		list_add(&pin->link, &gone);
 	}
 	spin_unlock(&mirror->pin_lock);
 	list_for_each_entry_safe(pin, next, &gone, link)
@@ -314,13 +321,6 @@ static int pin_publish(struct godwit_mirror *mirror, struct godwit_pin *pin)
 	}
 	spin_unlock(&mirror->pin_lock);
 	return ret;
-}
-
-static void pin_unpublish(struct godwit_mirror *mirror, struct godwit_pin *pin)
-{
-	lockdep_assert_held(&mirror->pin_lock);
-	list_del(&pin->link);
-	mirror->nr_pins--;
 }
 
 /* Gives it a name: before that nobody can let it go. 0 is no name, and the answer to a late one. */

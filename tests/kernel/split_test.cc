@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Huge pages that have to move one page at a time, because nowhere there is a huge one to go to: alone, and shared with a child.
+#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
 #include <atomic>
-#include <chrono>
 #include <functional>
+#include <initializer_list>
 #include <list>
 #include <thread>
 
@@ -147,82 +148,111 @@ INSTANTIATE_TEST_SUITE_P(Page, Split, ::testing::Bool(),
 // What is dropped and made anew while it moves, which needs no lock that a migration has.
 class Dropped : public DeviceTest {
  protected:
-  static constexpr const char* kSlowCopies = "/sys/module/godwit_soft/parameters/slow_copies";
+  static constexpr uint64_t kRounds = 6;
+  static inline const Settings::Setting kSlowCopies{"/sys/module/godwit_soft/parameters/slow_copies", "20000"};
 
   void SetUp() override {
     DeviceTest::SetUp();
     if (gpu_.info().huge_page_size == 0) GTEST_SKIP() << "the device has one page size";
-    ASSERT_EQ(write_file(kSlowCopies, "20000"), 0);
-  }
-  void TearDown() override {
-    EXPECT_EQ(write_file(kSlowCopies, "0"), 0);
-    DeviceTest::TearDown();
   }
 
   int migrate(const Memory& memory, uint32_t to) const {
     drm_godwit_migrate args = {};
     args.addr = address(memory.data());
-    args.length = memory.size();
+    args.length = kHuge;
     args.to = to;
     args.flags = to == GODWIT_PLACE_VRAM ? uint32_t{GODWIT_MIGRATE_NO_EVICT} : 0;
     return gpu_.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
   }
 
-  // Another thread moves the memory to VRAM and home meanwhile.
-  void while_it_moves(const Memory& memory, unsigned times, const std::function<void(uint64_t)>& round) const {
-    std::atomic<bool> done{false};
+  // Another thread moves the first 2 MiB to each of the places, and tells when that is over.
+  void once(const Memory& memory, std::initializer_list<uint32_t> places,
+            const std::function<void(const std::atomic<bool>&)>& meanwhile) const {
+    std::atomic<bool> over{false};
     std::thread mover([&] {
-      while (!done) {
-        EXPECT_EQ(migrate(memory, GODWIT_PLACE_VRAM), 0);
-        EXPECT_EQ(migrate(memory, GODWIT_PLACE_SYSTEM), 0);
-        // Or whoever touches it waits for most of the time.
-        std::this_thread::sleep_for(std::chrono::milliseconds(1));
-      }
+      for (const uint32_t place : places) EXPECT_EQ(migrate(memory, place), 0);
+      over = true;
     });
-    for (uint64_t number = 1; number <= times && !HasFailure(); ++number) round(number);
-    done = true;
+    meanwhile(over);
     mover.join();
+  }
+
+  static uint64_t entry_of(const uint8_t* page) {
+    const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    uint64_t entry = 0;
+    EXPECT_EQ(pread(fd, &entry, sizeof(entry), static_cast<off_t>(address(page) / kPage * sizeof(entry))),
+              static_cast<ssize_t>(sizeof(entry)));
+    close(fd);
+    return entry;
+  }
+  // Until the page is on its way: RAM, VRAM and what is moving differ in pagemap.
+  static void until_it_leaves(const uint8_t* page, uint64_t entry, const std::atomic<bool>& over) {
+    while (!over && entry_of(page) == entry) {
+    }
   }
 };
 
 TEST_F(Dropped, AHugePageThatFindsNoBlock) {
   const NoFreeBlock none(gpu_);
+  const Settings slow({kSlowCopies});
   const Memory memory(kHuge, Memory::kHugePages);
-  while_it_moves(memory, rounds(20), [&](uint64_t round) {
+  for (uint64_t round = 1; round <= kRounds; ++round) {
     fill(memory.data(), memory.size(), round);
-    std::this_thread::sleep_for(std::chrono::microseconds(round * 9973 % 30000));
-    EXPECT_BYTES(memory.data(), memory.size(), round);
-    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
-  });
+    const uint64_t entry = entry_of(memory.data());
+    once(memory, {GODWIT_PLACE_VRAM, GODWIT_PLACE_SYSTEM}, [&](const std::atomic<bool>& over) {
+      until_it_leaves(memory.data(), entry, over);
+      ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+      fill(memory.data(), memory.size(), round + kRounds);
+    });
+    EXPECT_BYTES(memory.data(), memory.size(), round + kRounds);
+  }
 }
 
-TEST_F(Dropped, APartOfAHugePageThatFindsNoBlock) {
-  const NoFreeBlock none(gpu_);
-  const Memory memory(kHuge, Memory::kHugePages);
+TEST_F(Dropped, APartOfAHugePageThatComesHomeWithoutHugeRam) {
   const size_t free = gpu_.info().vram_free;
-  while_it_moves(memory, rounds(20), [&](uint64_t round) {
-    fill(memory.data(), memory.size(), round);
-    std::this_thread::sleep_for(std::chrono::microseconds(round * 9973 % 30000));
-    ASSERT_EQ(madvise(memory.page(3), kPage, MADV_DONTNEED), 0);
-    EXPECT_TRUE(all_zero(memory.page(3), kPage));
-    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
-  });
+  {
+    std::list<Memory> all;
+    for (uint64_t round = 1; round <= kRounds; ++round) {
+      all.emplace_back(kHuge, Memory::kHugePages);
+      fill(all.back().data(), kHuge, round);
+      ASSERT_EQ(gpu_.to_vram(all.back().data(), kHuge).moved_huge, kHuge / kPage);
+    }
+    const NoHugeRam none;
+    const Settings slow({kSlowCopies});
+    uint64_t round = 0;
+    for (const Memory& memory : all) {
+      const uint64_t entry = entry_of(memory.data());
+      once(memory, {GODWIT_PLACE_SYSTEM}, [&](const std::atomic<bool>& over) {
+        until_it_leaves(memory.data(), entry, over);
+        ASSERT_EQ(madvise(memory.page(3), kPage, MADV_DONTNEED), 0);
+      });
+      EXPECT_TRUE(all_zero(memory.page(3), kPage));
+      EXPECT_BYTES(memory.data(), 3 * kPage, ++round);
+    }
+  }
   EXPECT_EQ(wait_for_free(gpu_, free), free);
 }
 
-// Folios of 64 KiB: the kernel splits one after the other, without the lock of their page table.
+// Folios of 64 KiB: the kernel splits one after the other, without the lock of their page table. Where it then counts from the
+// start again, what is stored behind the end would go to what follows in memory, which nobody has touched.
 TEST_F(Dropped, ATableOfWhichFoliosAreBeingSplit) {
+  constexpr size_t kFolio = 16 * kPage;
   const Settings settings({{"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled", "always"},
                            {"/sys/kernel/mm/transparent_hugepage/enabled", "never"}});
-  ASSERT_EQ(write_file(kSlowCopies, "0"), 0);
-  const Memory memory(kHuge, Memory::kHugePages);
-  constexpr size_t kFolio = 16 * kPage;
-  while_it_moves(memory, 40, [&](uint64_t round) {
-    const auto value = static_cast<uint8_t>(round);
-    for (size_t at = 0; at < kHuge; at += kFolio) memory.data()[at] = value;
-    for (size_t at = 0; at < kHuge; at += kFolio) ASSERT_EQ(memory.data()[at], value) << at;
-    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
-  });
+  const Memory memory(2 * kHuge, Memory::kHugePages);
+  uint8_t value = 0;
+  for (unsigned round = 0; round < 100 && !HasFailure(); ++round) {
+    once(memory, {GODWIT_PLACE_VRAM, GODWIT_PLACE_SYSTEM}, [&](const std::atomic<bool>& over) {
+      do {
+        ++value;
+        for (size_t at = 0; at < kHuge; at += kFolio) memory.data()[at] = value;
+        for (size_t at = 0; at < kHuge; at += kFolio) ASSERT_EQ(memory.data()[at], value) << at;
+        ASSERT_EQ(madvise(memory.data(), kHuge, MADV_DONTNEED), 0);
+      } while (!over);
+    });
+    const drm_godwit_residency behind = gpu_.residency(memory.data() + kHuge, kHuge);
+    EXPECT_EQ(behind.in_vram + behind.in_system, 0u) << "round " << round;
+  }
 }
 
 }  // namespace
