@@ -233,25 +233,24 @@ TEST_F(Dropped, APartOfAHugePageThatComesHomeWithoutHugeRam) {
   EXPECT_EQ(wait_for_free(gpu_, free), free);
 }
 
-// Folios of 64 KiB: the kernel splits one after the other, without the lock of their page table. Where it then counts from the
-// start again, what is stored behind the end would go to what follows in memory, which nobody has touched.
+// Folios of 64 KiB: the kernel splits one after the other, without the lock of their page table, and where that table goes
+// meanwhile stores more than there are pages. Arrays that are too small for it are a matter for KASAN; here it is put back.
 TEST_F(Dropped, ATableOfWhichFoliosAreBeingSplit) {
   constexpr size_t kFolio = 16 * kPage;
   const Settings settings({{"/sys/kernel/mm/transparent_hugepage/hugepages-64kB/enabled", "always"},
                            {"/sys/kernel/mm/transparent_hugepage/enabled", "never"}});
-  const Memory memory(2 * kHuge, Memory::kHugePages);
-  uint8_t value = 0;
-  for (unsigned round = 0; round < 100 && !HasFailure(); ++round) {
-    once(memory, {GODWIT_PLACE_VRAM, GODWIT_PLACE_SYSTEM}, [&](const std::atomic<bool>& over) {
-      do {
-        ++value;
-        for (size_t at = 0; at < kHuge; at += kFolio) memory.data()[at] = value;
-        for (size_t at = 0; at < kHuge; at += kFolio) ASSERT_EQ(memory.data()[at], value) << at;
-        ASSERT_EQ(madvise(memory.data(), kHuge, MADV_DONTNEED), 0);
-      } while (!over);
+  const Memory memory(kHuge, Memory::kHugePages);
+  for (uint64_t round = 0; round < 1500 && !HasFailure(); ++round) {
+    for (size_t at = 0; at < kHuge; at += kFolio) memory.data()[at] = 7;
+    const uint64_t entry = entry_of(memory.data());
+    once(memory, {GODWIT_PLACE_VRAM}, [&](const std::atomic<bool>& over) {
+      // The first folio is on its way: the next one is being split.
+      until_it_leaves(memory.data(), entry, over);
+      ASSERT_EQ(madvise(memory.data(), kHuge, MADV_DONTNEED), 0);
     });
-    const drm_godwit_residency behind = gpu_.residency(memory.data() + kHuge, kHuge);
-    EXPECT_EQ(behind.in_vram + behind.in_system, 0u) << "round " << round;
+    // Nothing is left of it, wherever it was put.
+    for (size_t at = 0; at < kHuge; at += kFolio) ASSERT_EQ(memory.data()[at], 0) << at << ", round " << round;
+    ASSERT_EQ(madvise(memory.data(), kHuge, MADV_DONTNEED), 0);
   }
 }
 
