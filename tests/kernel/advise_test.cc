@@ -12,21 +12,12 @@ namespace {
 
 constexpr size_t kMiB = size_t{1} << 20;
 
-int advise(const Device& device, const void* addr, size_t length, uint32_t advice, uint32_t value) {
-  drm_godwit_advise args = {};
-  args.addr = reinterpret_cast<uintptr_t>(addr);
-  args.length = length;
-  args.advice = advice;
-  args.value = value;
-  return device.call(DRM_IOCTL_GODWIT_ADVISE, &args);
-}
-
 int pin(const Device& device, const Memory& memory) {
-  return advise(device, memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1);
+  return device.advise(memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1);
 }
 
 int unset(const Device& device, const void* addr, size_t length) {
-  return advise(device, addr, length, GODWIT_ADVICE_UNSET, 0);
+  return device.advise(addr, length, GODWIT_ADVICE_UNSET, 0);
 }
 
 size_t advised(const Device& device, const void* addr, size_t length) {
@@ -59,7 +50,7 @@ TEST_F(Advise, PinnedPagesStayWhenOthersNeedTheRoom) {
 TEST_F(Advise, PinnedPagesStayOnRequestsAndSayWhy) {
   Memory memory(4 * kMiB);
   fill(memory.data(), memory.size(), 4);
-  ASSERT_EQ(advise(gpu_, memory.page(10), 5 * kPage, GODWIT_ADVICE_PINNED, 1), 0);
+  ASSERT_EQ(gpu_.advise(memory.page(10), 5 * kPage, GODWIT_ADVICE_PINNED, 1), 0);
   gpu_.to_vram(memory.data(), memory.size());
   std::vector<uint8_t> reasons;
   const auto answer = gpu_.migrate(memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, 0, &reasons);
@@ -82,7 +73,7 @@ TEST_F(Advise, PagesInVramAlreadyAreHeldFromNowOn) {
   gpu_.to_vram(memory.data(), memory.size());
   ASSERT_EQ(pin(gpu_, memory), 0);
   EXPECT_EQ(gpu_.evict(GODWIT_EVICT_CLIENT).evicted, 0u);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 0), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 0), 0);
   EXPECT_EQ(gpu_.evict(GODWIT_EVICT_CLIENT).evicted, memory.size() / kPage);
   EXPECT_BYTES(memory.data(), memory.size(), 5u);
 }
@@ -91,8 +82,8 @@ TEST_F(Advise, UnsetForgetsEverything) {
   Memory memory(2 * kMiB);
   fill(memory.data(), memory.size(), 6);
   ASSERT_EQ(pin(gpu_, memory), 0);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_PREFERRED, GODWIT_PLACE_SYSTEM), 0);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_IN_PLACE, 1), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_PREFERRED, GODWIT_PLACE_SYSTEM), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_IN_PLACE, 1), 0);
   gpu_.to_vram(memory.data(), memory.size());
   EXPECT_EQ(advised(gpu_, memory.data(), memory.size()), memory.size() / kPage);
   ASSERT_EQ(unset(gpu_, memory.page(1), kPage), 0);
@@ -106,18 +97,18 @@ TEST_F(Advise, UnsetForgetsEverything) {
 
 TEST_F(Advise, EachKindCanBeTakenBackAlone) {
   Memory memory(kMiB);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_IN_PLACE, 1), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_IN_PLACE, 1), 0);
   ASSERT_EQ(pin(gpu_, memory), 0);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 0), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 0), 0);
   EXPECT_EQ(advised(gpu_, memory.data(), memory.size()), memory.size() / kPage);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_IN_PLACE, 0), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_IN_PLACE, 0), 0);
   EXPECT_EQ(advised(gpu_, memory.data(), memory.size()), 0u);
 }
 
 TEST_F(Advise, MovesNothing) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 7);
-  ASSERT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_PREFERRED, GODWIT_PLACE_VRAM), 0);
+  ASSERT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_PREFERRED, GODWIT_PLACE_VRAM), 0);
   ASSERT_EQ(pin(gpu_, memory), 0);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), 0u);
 }
@@ -127,7 +118,7 @@ TEST_F(Advise, HugeFoliosAreHeldAsAWhole) {
   fill(memory.data(), memory.size(), 8);
   gpu_.to_vram(memory.data(), memory.size());
   // One page of the first folio: eviction takes the second, and leaves the first.
-  ASSERT_EQ(advise(gpu_, memory.page(100), kPage, GODWIT_ADVICE_PINNED, 1), 0);
+  ASSERT_EQ(gpu_.advise(memory.page(100), kPage, GODWIT_ADVICE_PINNED, 1), 0);
   gpu_.evict(GODWIT_EVICT_CLIENT);
   EXPECT_GE(gpu_.in_vram(memory.data(), kHuge), 1u);
   EXPECT_EQ(gpu_.in_vram(memory.data() + kHuge, kHuge), 0u);
@@ -153,14 +144,14 @@ TEST_F(Advise, MoreThanTheLimitIsRefusedAndChangesNothing) {
   const uint64_t limit = gpu_.limits().max_pinned;
   ASSERT_GT(limit, 0u);
   Memory memory(limit + kPage);
-  EXPECT_EQ(advise(gpu_, memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1), -EDQUOT);
+  EXPECT_EQ(gpu_.advise(memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1), -EDQUOT);
   EXPECT_EQ(advised(gpu_, memory.data(), memory.size()), 0u);
-  EXPECT_EQ(advise(gpu_, memory.data(), limit, GODWIT_ADVICE_PINNED, 1), 0);
+  EXPECT_EQ(gpu_.advise(memory.data(), limit, GODWIT_ADVICE_PINNED, 1), 0);
   // Again is not twice.
-  EXPECT_EQ(advise(gpu_, memory.data(), limit, GODWIT_ADVICE_PINNED, 1), 0);
-  EXPECT_EQ(advise(gpu_, memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), -EDQUOT);
+  EXPECT_EQ(gpu_.advise(memory.data(), limit, GODWIT_ADVICE_PINNED, 1), 0);
+  EXPECT_EQ(gpu_.advise(memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), -EDQUOT);
   EXPECT_EQ(unset(gpu_, memory.data(), kPage), 0);
-  EXPECT_EQ(advise(gpu_, memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), 0);
+  EXPECT_EQ(gpu_.advise(memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), 0);
 }
 
 TEST_F(Advise, MunmapEndsItAndGivesTheBudgetBack) {

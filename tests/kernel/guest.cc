@@ -165,6 +165,39 @@ drm_godwit_evict Device::evict(uint32_t what, const void* addr, size_t length,
   return args;
 }
 
+int Device::pin(const void* addr, size_t length, uint32_t place, uint32_t* handle) const {
+  drm_godwit_pin args = {};
+  args.addr = reinterpret_cast<uintptr_t>(addr);
+  args.length = length;
+  args.place = place;
+  const int status = call(DRM_IOCTL_GODWIT_PIN, &args);
+  if (handle != nullptr) *handle = args.handle;
+  return status;
+}
+
+int Device::unpin(uint32_t handle) const {
+  drm_godwit_unpin args = {};
+  args.handle = handle;
+  return call(DRM_IOCTL_GODWIT_UNPIN, &args);
+}
+
+int Device::advise(const void* addr, size_t length, uint32_t advice, uint32_t value) const {
+  drm_godwit_advise args = {};
+  args.addr = reinterpret_cast<uintptr_t>(addr);
+  args.length = length;
+  args.advice = advice;
+  args.value = value;
+  return call(DRM_IOCTL_GODWIT_ADVISE, &args);
+}
+
+drm_godwit_discard Device::discard(const void* addr, size_t length) const {
+  drm_godwit_discard args = {};
+  args.addr = reinterpret_cast<uintptr_t>(addr);
+  args.length = length;
+  EXPECT_EQ(call(DRM_IOCTL_GODWIT_DISCARD, &args), 0);
+  return args;
+}
+
 drm_godwit_residency Device::residency(const void* addr, size_t length,
                                        std::vector<uint32_t>* pages) const {
   drm_godwit_residency args = {};

@@ -58,6 +58,13 @@ class Device {
   drm_godwit_residency residency(const void* addr, size_t length,
                                  std::vector<uint32_t>* pages = nullptr) const;
 
+  // As it answers. Without a handle the pin stays until the mirror ends.
+  int pin(const void* addr, size_t length, uint32_t place, uint32_t* handle = nullptr) const;
+  int unpin(uint32_t handle) const;
+  int advise(const void* addr, size_t length, uint32_t advice, uint32_t value) const;
+  // Expects the call itself to succeed.
+  drm_godwit_discard discard(const void* addr, size_t length) const;
+
   // Pages of a range that are in the VRAM of this device.
   size_t in_vram(const void* addr, size_t length) const { return residency(addr, length).in_vram; }
 

@@ -22,21 +22,8 @@ constexpr size_t kMiB = size_t{1} << 20;
 
 using Lifetime = DeviceTest;
 
-int pin(const Device& device, const void* addr, size_t length, uint32_t place) {
-  drm_godwit_pin args = {};
-  args.addr = address(addr);
-  args.length = length;
-  args.place = place;
-  return device.call(DRM_IOCTL_GODWIT_PIN, &args);
-}
-
 int advise_pinned(const Device& device, const Memory& memory) {
-  drm_godwit_advise args = {};
-  args.addr = address(memory.data());
-  args.length = memory.size();
-  args.advice = GODWIT_ADVICE_PINNED;
-  args.value = 1;
-  return device.call(DRM_IOCTL_GODWIT_ADVISE, &args);
+  return device.advise(memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1);
 }
 
 int detach(const Device& device) {
@@ -124,15 +111,15 @@ TEST_F(Lifetime, OfPinsAndAdviceEndsWithADetach) {
   Memory viewed(kMiB), pinned(limit - kMiB), advised(kMiB);
   const View view(gpu_, viewed);
   *view.data() = 1;
-  ASSERT_EQ(pin(gpu_, pinned.data(), pinned.size(), GODWIT_PLACE_VRAM), 0);
+  ASSERT_EQ(gpu_.pin(pinned.data(), pinned.size(), GODWIT_PLACE_VRAM), 0);
   ASSERT_EQ(advise_pinned(gpu_, advised), 0);
   gpu_.to_vram(advised.data(), advised.size());
-  EXPECT_EQ(pin(gpu_, viewed.data(), viewed.size(), GODWIT_PLACE_VRAM), -EDQUOT);
+  EXPECT_EQ(gpu_.pin(viewed.data(), viewed.size(), GODWIT_PLACE_VRAM), -EDQUOT);
   ASSERT_EQ(detach(gpu_), 0);
   EXPECT_EQ(gpu_.to_ram(pinned.data(), pinned.size()).moved, pinned.size() / kPage);
   EXPECT_EQ(gpu_.to_ram(advised.data(), advised.size()).moved, advised.size() / kPage);
-  EXPECT_EQ(pin(gpu_, pinned.data(), pinned.size(), GODWIT_PLACE_VRAM), 0);
-  EXPECT_EQ(pin(gpu_, advised.data(), advised.size(), GODWIT_PLACE_VRAM), 0);
+  EXPECT_EQ(gpu_.pin(pinned.data(), pinned.size(), GODWIT_PLACE_VRAM), 0);
+  EXPECT_EQ(gpu_.pin(advised.data(), advised.size(), GODWIT_PLACE_VRAM), 0);
 }
 
 TEST_F(Lifetime, OfPinsAndAdviceEndsWithTheDescriptor) {
@@ -140,7 +127,7 @@ TEST_F(Lifetime, OfPinsAndAdviceEndsWithTheDescriptor) {
   auto other = std::make_unique<Device>();
   const int fd = make_view(*other, viewed.data(), viewed.size());
   ASSERT_GE(fd, 0);
-  ASSERT_EQ(pin(*other, pinned.data(), pinned.size(), GODWIT_PLACE_VRAM), 0);
+  ASSERT_EQ(other->pin(pinned.data(), pinned.size(), GODWIT_PLACE_VRAM), 0);
   ASSERT_EQ(advise_pinned(*other, advised), 0);
   other->to_vram(advised.data(), advised.size());
   EXPECT_EQ(gpu_.evict(GODWIT_EVICT_RANGE, pinned.data(), pinned.size()).evicted, 0u);
@@ -173,15 +160,12 @@ TEST_F(Lifetime, OfAPinIsThatOfItsMemoryForDiscardToo) {
   for (const uint32_t place : {GODWIT_PLACE_VRAM, GODWIT_PLACE_SYSTEM}) {
     Memory memory(16 * kPage);
     fill(memory.data(), memory.size(), 3);
-    ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), place), 0);
+    ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), place), 0);
     // Other memory in the place of a half of it, of which the pin knows nothing.
     ASSERT_NE(mmap(memory.page(8), 8 * kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
               MAP_FAILED);
     fill(memory.page(8), 8 * kPage, 4);
-    drm_godwit_discard args = {};
-    args.addr = address(memory.data());
-    args.length = memory.size();
-    ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_DISCARD, &args), 0);
+    const drm_godwit_discard args = gpu_.discard(memory.data(), memory.size());
     EXPECT_EQ(args.skipped, 8u);
     EXPECT_EQ(args.discarded, 8u);
     EXPECT_BYTES(memory.data(), 8 * kPage, 3u);

@@ -129,10 +129,7 @@ TEST_F(Migrate, DiscardFreesVramWithoutCopying) {
   fill(memory.data(), memory.size(), 7);
   gpu_.to_vram(memory.data(), memory.size());
   const uint64_t home = gpu_.stat(GODWIT_STAT_PAGES_HOME);
-  drm_godwit_discard discard = {};
-  discard.addr = reinterpret_cast<uintptr_t>(memory.data());
-  discard.length = memory.size();
-  EXPECT_EQ(gpu_.call(DRM_IOCTL_GODWIT_DISCARD, &discard), 0);
+  const drm_godwit_discard discard = gpu_.discard(memory.data(), memory.size());
   EXPECT_EQ(discard.discarded, memory.size() / kPage);
   EXPECT_EQ(gpu_.stat(GODWIT_STAT_PAGES_HOME), home);
   EXPECT_EQ(gpu_.info().vram_free, gpu_.info().vram_total);
@@ -151,10 +148,7 @@ TEST_F(Migrate, DiscardLeavesSealedMemoryAlone) {
     ASSERT_EQ(mprotect(memory, kBytes, PROT_READ), 0);
     if (syscall(kMseal, memory, kBytes, 0) != 0) GTEST_SKIP() << "no mseal() in this kernel: " << strerror(errno);
     ASSERT_EQ(madvise(memory, kBytes, MADV_DONTNEED), -1);
-    drm_godwit_discard discard = {};
-    discard.addr = reinterpret_cast<uintptr_t>(memory);
-    discard.length = kBytes;
-    EXPECT_EQ(gpu_.call(DRM_IOCTL_GODWIT_DISCARD, &discard), 0);
+    const drm_godwit_discard discard = gpu_.discard(memory, kBytes);
     EXPECT_EQ(discard.skipped, kBytes / kPage);
     EXPECT_EQ(discard.discarded, 0u);
     EXPECT_BYTES(memory, kBytes, 8u);

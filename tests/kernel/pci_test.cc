@@ -88,11 +88,7 @@ TEST(PciPrivate, UnbindBringsPinnedPagesHomeToo) {
   ASSERT_TRUE(card.bound());
   Memory memory(4 * kMiB);
   fill(memory.data(), memory.size(), 6);
-  drm_godwit_pin pin = {};
-  pin.addr = reinterpret_cast<uintptr_t>(memory.data());
-  pin.length = memory.size();
-  pin.place = GODWIT_PLACE_VRAM;
-  ASSERT_EQ(card.device().call(DRM_IOCTL_GODWIT_PIN, &pin), 0);
+  ASSERT_EQ(card.device().pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM), 0);
   ASSERT_EQ(card.unbind(), 0);
   EXPECT_BYTES(memory.data(), memory.size(), 6u);
 }
@@ -222,17 +218,8 @@ TEST(PciExplicit, OnlyObjectsGoThere) {
   migrate.length = memory.size();
   migrate.to = GODWIT_PLACE_VRAM;
   EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_MIGRATE, &migrate), -EOPNOTSUPP);
-  drm_godwit_advise advise = {};
-  advise.addr = migrate.addr;
-  advise.length = migrate.length;
-  advise.advice = GODWIT_ADVICE_PINNED;
-  advise.value = 1;
-  EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_ADVISE, &advise), -EOPNOTSUPP);
-  drm_godwit_pin pin = {};
-  pin.addr = migrate.addr;
-  pin.length = migrate.length;
-  pin.place = GODWIT_PLACE_VRAM;
-  EXPECT_EQ(card.device().call(DRM_IOCTL_GODWIT_PIN, &pin), -EOPNOTSUPP);
+  EXPECT_EQ(card.device().advise(memory.data(), memory.size(), GODWIT_ADVICE_PINNED, 1), -EOPNOTSUPP);
+  EXPECT_EQ(card.device().pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM), -EOPNOTSUPP);
 }
 
 TEST(PciExplicit, TheDiskReadsAndWritesTheBar) {

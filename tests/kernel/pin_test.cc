@@ -14,22 +14,6 @@ namespace {
 
 constexpr size_t kMiB = size_t{1} << 20;
 
-int pin(const Device& device, const void* addr, size_t length, uint32_t place, uint32_t* handle) {
-  drm_godwit_pin args = {};
-  args.addr = reinterpret_cast<uintptr_t>(addr);
-  args.length = length;
-  args.place = place;
-  const int status = device.call(DRM_IOCTL_GODWIT_PIN, &args);
-  *handle = args.handle;
-  return status;
-}
-
-int unpin(const Device& device, uint32_t handle) {
-  drm_godwit_unpin args = {};
-  args.handle = handle;
-  return device.call(DRM_IOCTL_GODWIT_UNPIN, &args);
-}
-
 uint64_t max_memlock() {
   rlimit limit = {};
   getrlimit(RLIMIT_MEMLOCK, &limit);
@@ -45,9 +29,9 @@ TEST_F(Pin, PagesInAListOfAnotherProcessorCanBePinned) {
   fill(memory.data(), memory.size(), 1);
   processor.free_elsewhere(memory);
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
-  EXPECT_EQ(unpin(gpu_, handle), 0);
+  EXPECT_EQ(gpu_.unpin(handle), 0);
 }
 
 TEST_F(Pin, InVramItMovesThereAndStaysUnderPressure) {
@@ -57,7 +41,7 @@ TEST_F(Pin, InVramItMovesThereAndStaysUnderPressure) {
   fill(first.data(), first.size(), 2);
   fill(second.data(), second.size(), 3);
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
   EXPECT_NE(handle, 0u);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
   ASSERT_EQ(gpu_.to_vram(first.data(), first.size()).moved, first.size() / kPage);
@@ -65,7 +49,7 @@ TEST_F(Pin, InVramItMovesThereAndStaysUnderPressure) {
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], memory.size() / kPage);
   EXPECT_EQ(gpu_.evict(GODWIT_EVICT_DEVICE).stayed, memory.size() / kPage);
-  ASSERT_EQ(unpin(gpu_, handle), 0);
+  ASSERT_EQ(gpu_.unpin(handle), 0);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).moved, memory.size() / kPage);
   EXPECT_BYTES(memory.data(), memory.size(), 1u);
   EXPECT_BYTES(first.data(), first.size(), 2u);
@@ -77,7 +61,7 @@ TEST_F(Pin, InRamItComesHomeAndStays) {
   fill(memory.data(), memory.size(), 4);
   gpu_.to_vram(memory.data(), memory.size());
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.page(3), 7 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
+  ASSERT_EQ(gpu_.pin(memory.page(3), 7 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
   EXPECT_EQ(gpu_.in_vram(memory.page(3), 7 * kPage), 0u);
   std::vector<uint8_t> reasons;
   const auto answer = gpu_.migrate(memory.data(), memory.size(), GODWIT_PLACE_VRAM, 0, &reasons);
@@ -87,7 +71,7 @@ TEST_F(Pin, InRamItComesHomeAndStays) {
   EXPECT_EQ(reasons[9], GODWIT_STAY_ADVICE);
   EXPECT_EQ(reasons[10], GODWIT_STAY_NONE);
   EXPECT_BYTES(memory.data(), memory.size(), 4u);
-  ASSERT_EQ(unpin(gpu_, handle), 0);
+  ASSERT_EQ(gpu_.unpin(handle), 0);
   EXPECT_EQ(gpu_.to_vram(memory.page(3), 7 * kPage).moved, 7u);
   EXPECT_BYTES(memory.data(), memory.size(), 4u);
 }
@@ -97,9 +81,9 @@ TEST_F(Pin, ReadOnlyMemoryIsPinnedInRam) {
   fill(memory.data(), memory.size(), 5);
   ASSERT_EQ(mprotect(memory.data(), memory.size(), PROT_READ), 0);
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle), 0);
   EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], memory.size() / kPage);
-  EXPECT_EQ(unpin(gpu_, handle), 0);
+  EXPECT_EQ(gpu_.unpin(handle), 0);
   EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
   EXPECT_BYTES(memory.data(), memory.size(), 5u);
 }
@@ -110,14 +94,14 @@ TEST_F(Pin, AllPagesOrNone) {
   ASSERT_NE(mmap(memory.page(100), kPage, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
             MAP_FAILED);
   uint32_t handle = 7;
-  EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EBUSY);
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EBUSY);
   EXPECT_EQ(handle, 0u);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], 0u);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), 0u);
   // Nothing of the budget is gone.
   const uint64_t limit = gpu_.limits().max_pinned;
   Memory all(limit);
-  EXPECT_EQ(pin(gpu_, all.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
+  EXPECT_EQ(gpu_.pin(all.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
 }
 
 TEST_F(Pin, AHoleIsRefused) {
@@ -125,8 +109,8 @@ TEST_F(Pin, AHoleIsRefused) {
   fill(memory.data(), memory.size(), 7);
   ASSERT_EQ(munmap(memory.page(30), kPage), 0);
   uint32_t handle = 0;
-  EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EFAULT);
-  EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle), -EFAULT);
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EFAULT);
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle), -EFAULT);
   EXPECT_EQ(gpu_.to_vram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], 0u);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], 0u);
 }
@@ -135,19 +119,14 @@ TEST_F(Pin, TheLimitOfVramIsKept) {
   const uint64_t limit = gpu_.limits().max_pinned;
   Memory memory(limit + kPage);
   uint32_t handle = 0, second = 0;
-  EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EDQUOT);
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), -EDQUOT);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), 0u);
-  ASSERT_EQ(pin(gpu_, memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
-  EXPECT_EQ(pin(gpu_, memory.data() + limit, kPage, GODWIT_PLACE_VRAM, &second), -EDQUOT);
+  ASSERT_EQ(gpu_.pin(memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
+  EXPECT_EQ(gpu_.pin(memory.data() + limit, kPage, GODWIT_PLACE_VRAM, &second), -EDQUOT);
   // Advice counts against the same limit.
-  drm_godwit_advise advise = {};
-  advise.addr = reinterpret_cast<uintptr_t>(memory.data() + limit);
-  advise.length = kPage;
-  advise.advice = GODWIT_ADVICE_PINNED;
-  advise.value = 1;
-  EXPECT_EQ(gpu_.call(DRM_IOCTL_GODWIT_ADVISE, &advise), -EDQUOT);
-  ASSERT_EQ(unpin(gpu_, handle), 0);
-  EXPECT_EQ(pin(gpu_, memory.data() + limit, kPage, GODWIT_PLACE_VRAM, &second), 0);
+  EXPECT_EQ(gpu_.advise(memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), -EDQUOT);
+  ASSERT_EQ(gpu_.unpin(handle), 0);
+  EXPECT_EQ(gpu_.pin(memory.data() + limit, kPage, GODWIT_PLACE_VRAM, &second), 0);
 }
 
 TEST_F(Pin, TheLimitOfLockedMemoryIsKept) {
@@ -158,15 +137,15 @@ TEST_F(Pin, TheLimitOfLockedMemoryIsKept) {
     ASSERT_EQ(max_memlock(), 8 * kPage);
     Memory memory(kMiB);
     uint32_t handle = 0, second = 0;
-    EXPECT_EQ(pin(gpu_, memory.data(), 9 * kPage, GODWIT_PLACE_SYSTEM, &handle), -EDQUOT);
-    ASSERT_EQ(pin(gpu_, memory.data(), 8 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
-    EXPECT_EQ(pin(gpu_, memory.page(8), kPage, GODWIT_PLACE_SYSTEM, &second), -EDQUOT);
+    EXPECT_EQ(gpu_.pin(memory.data(), 9 * kPage, GODWIT_PLACE_SYSTEM, &handle), -EDQUOT);
+    ASSERT_EQ(gpu_.pin(memory.data(), 8 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
+    EXPECT_EQ(gpu_.pin(memory.page(8), kPage, GODWIT_PLACE_SYSTEM, &second), -EDQUOT);
     // What is unmapped no longer counts, though the handle is still there.
     ASSERT_EQ(munmap(memory.page(1), 2 * kPage), 0);
-    EXPECT_EQ(pin(gpu_, memory.page(8), 2 * kPage, GODWIT_PLACE_SYSTEM, &second), 0);
-    EXPECT_EQ(unpin(gpu_, handle), 0);
-    EXPECT_EQ(pin(gpu_, memory.page(10), 6 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
-    EXPECT_EQ(pin(gpu_, memory.page(20), kPage, GODWIT_PLACE_SYSTEM, &handle), -EDQUOT);
+    EXPECT_EQ(gpu_.pin(memory.page(8), 2 * kPage, GODWIT_PLACE_SYSTEM, &second), 0);
+    EXPECT_EQ(gpu_.unpin(handle), 0);
+    EXPECT_EQ(gpu_.pin(memory.page(10), 6 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
+    EXPECT_EQ(gpu_.pin(memory.page(20), kPage, GODWIT_PLACE_SYSTEM, &handle), -EDQUOT);
   })));
 }
 
@@ -175,16 +154,16 @@ TEST_F(Pin, MunmapFreesVramAtOnce) {
   uint32_t handle = 0, again = 0;
   {
     Memory memory(limit);
-    ASSERT_EQ(pin(gpu_, memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
+    ASSERT_EQ(gpu_.pin(memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
     EXPECT_EQ(gpu_.info().vram_free, gpu_.info().vram_total - limit);
   }
   EXPECT_EQ(wait_for_free(gpu_, gpu_.info().vram_total), gpu_.info().vram_total);
   Memory memory(limit);
-  EXPECT_EQ(pin(gpu_, memory.data(), limit, GODWIT_PLACE_VRAM, &again), 0);
+  EXPECT_EQ(gpu_.pin(memory.data(), limit, GODWIT_PLACE_VRAM, &again), 0);
   // The old handle lets go of nothing that is the new one's.
-  EXPECT_EQ(unpin(gpu_, handle), 0);
+  EXPECT_EQ(gpu_.unpin(handle), 0);
   EXPECT_EQ(gpu_.evict(GODWIT_EVICT_DEVICE).evicted, 0u);
-  EXPECT_EQ(unpin(gpu_, again), 0);
+  EXPECT_EQ(gpu_.unpin(again), 0);
   EXPECT_EQ(gpu_.evict(GODWIT_EVICT_DEVICE).evicted, limit / kPage);
 }
 
@@ -192,15 +171,15 @@ TEST_F(Pin, ExitLetsGo) {
   EXPECT_TRUE(exited_well(in_child([&] {
     Memory memory(4 * kMiB);
     uint32_t vram = 0, ram = 0;
-    ASSERT_EQ(pin(gpu_, memory.data(), 2 * kMiB, GODWIT_PLACE_VRAM, &vram), 0);
-    ASSERT_EQ(pin(gpu_, memory.data() + 2 * kMiB, 2 * kMiB, GODWIT_PLACE_SYSTEM, &ram), 0);
+    ASSERT_EQ(gpu_.pin(memory.data(), 2 * kMiB, GODWIT_PLACE_VRAM, &vram), 0);
+    ASSERT_EQ(gpu_.pin(memory.data() + 2 * kMiB, 2 * kMiB, GODWIT_PLACE_SYSTEM, &ram), 0);
     memory.release();
   })));
   // The descriptor was ours: only the end of the address space can have let go.
   const uint64_t limit = gpu_.limits().max_pinned;
   Memory memory(limit);
   uint32_t handle = 0;
-  EXPECT_EQ(pin(gpu_, memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
+  EXPECT_EQ(gpu_.pin(memory.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
 }
 
 TEST_F(Pin, CloseLetsGo) {
@@ -209,8 +188,8 @@ TEST_F(Pin, CloseLetsGo) {
   {
     Device other;
     uint32_t handle = 0;
-    ASSERT_EQ(pin(other, memory.data(), kMiB, GODWIT_PLACE_VRAM, &handle), 0);
-    ASSERT_EQ(pin(other, memory.data() + kMiB, kMiB, GODWIT_PLACE_SYSTEM, &handle), 0);
+    ASSERT_EQ(other.pin(memory.data(), kMiB, GODWIT_PLACE_VRAM, &handle), 0);
+    ASSERT_EQ(other.pin(memory.data() + kMiB, kMiB, GODWIT_PLACE_SYSTEM, &handle), 0);
     EXPECT_EQ(gpu_.to_ram(memory.data(), kMiB).moved, 0u);
     EXPECT_EQ(gpu_.to_vram(memory.data() + kMiB, kMiB).moved, 0u);
   }
@@ -225,10 +204,10 @@ TEST_F(Pin, ThePagesOfAnotherDescriptorAreHeldToo) {
   gpu_.to_vram(memory.data(), memory.size());
   Device other;
   uint32_t handle = 0;
-  ASSERT_EQ(pin(other, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
+  ASSERT_EQ(other.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).moved, 0u);
-  EXPECT_EQ(unpin(gpu_, handle), -ENOENT);
-  EXPECT_EQ(unpin(other, handle), 0);
+  EXPECT_EQ(gpu_.unpin(handle), -ENOENT);
+  EXPECT_EQ(other.unpin(handle), 0);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).moved, memory.size() / kPage);
 }
 
@@ -236,14 +215,14 @@ TEST_F(Pin, TwoPinsHoldTwice) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 10);
   uint32_t first = 0, second = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &first), 0);
-  ASSERT_EQ(pin(gpu_, memory.page(4), 4 * kPage, GODWIT_PLACE_VRAM, &second), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &first), 0);
+  ASSERT_EQ(gpu_.pin(memory.page(4), 4 * kPage, GODWIT_PLACE_VRAM, &second), 0);
   EXPECT_NE(first, second);
-  ASSERT_EQ(unpin(gpu_, first), 0);
+  ASSERT_EQ(gpu_.unpin(first), 0);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).stayed[GODWIT_STAY_ADVICE], 4u);
-  ASSERT_EQ(unpin(gpu_, second), 0);
+  ASSERT_EQ(gpu_.unpin(second), 0);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).moved, 4u);
-  EXPECT_EQ(unpin(gpu_, second), -ENOENT);
+  EXPECT_EQ(gpu_.unpin(second), -ENOENT);
   EXPECT_BYTES(memory.data(), memory.size(), 10u);
 }
 
@@ -251,10 +230,10 @@ TEST_F(Pin, ElsewhereIsRefusedWhereItIsPinnedAlready) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 11);
   uint32_t ram = 0, vram = 0;
-  ASSERT_EQ(pin(gpu_, memory.page(5), kPage, GODWIT_PLACE_SYSTEM, &ram), 0);
-  EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &vram), -EBUSY);
-  EXPECT_EQ(unpin(gpu_, ram), 0);
-  EXPECT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &vram), 0);
+  ASSERT_EQ(gpu_.pin(memory.page(5), kPage, GODWIT_PLACE_SYSTEM, &ram), 0);
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &vram), -EBUSY);
+  EXPECT_EQ(gpu_.unpin(ram), 0);
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &vram), 0);
 }
 
 TEST_F(Pin, ACpuTouchIsServedAndTheRestStays) {
@@ -262,11 +241,11 @@ TEST_F(Pin, ACpuTouchIsServedAndTheRestStays) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 12);
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
   volatile uint8_t* byte = memory.page(33);
   EXPECT_EQ(*byte, *byte);
   EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), memory.size() / kPage - 1);
-  EXPECT_EQ(unpin(gpu_, handle), 0);
+  EXPECT_EQ(gpu_.unpin(handle), 0);
   EXPECT_EQ(gpu_.to_ram(memory.data(), memory.size()).moved, memory.size() / kPage - 1);
   EXPECT_BYTES(memory.data(), memory.size(), 12u);
 }
@@ -275,28 +254,25 @@ TEST_F(Pin, ForkKeepsTheBytesOfBoth) {
   Memory memory(2 * kMiB);
   fill(memory.data(), memory.size(), 13);
   uint32_t vram = 0, ram = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), kMiB, GODWIT_PLACE_VRAM, &vram), 0);
-  ASSERT_EQ(pin(gpu_, memory.data() + kMiB, kMiB, GODWIT_PLACE_SYSTEM, &ram), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), kMiB, GODWIT_PLACE_VRAM, &vram), 0);
+  ASSERT_EQ(gpu_.pin(memory.data() + kMiB, kMiB, GODWIT_PLACE_SYSTEM, &ram), 0);
   EXPECT_TRUE(exited_well(in_child([&] {
     // A handle works in the address space that it was made in.
-    EXPECT_EQ(unpin(gpu_, vram), -ENOENT);
+    EXPECT_EQ(gpu_.unpin(vram), -ENOENT);
     EXPECT_BYTES(memory.data(), memory.size(), 13u);
     fill(memory.data(), memory.size(), 14);
   })));
   EXPECT_BYTES(memory.data(), memory.size(), 13u);
-  EXPECT_EQ(unpin(gpu_, vram), 0);
-  EXPECT_EQ(unpin(gpu_, ram), 0);
+  EXPECT_EQ(gpu_.unpin(vram), 0);
+  EXPECT_EQ(gpu_.unpin(ram), 0);
 }
 
 TEST_F(Pin, DiscardLeavesPinnedPagesAlone) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 15);
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.page(20), 3 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
-  drm_godwit_discard discard = {};
-  discard.addr = reinterpret_cast<uintptr_t>(memory.data());
-  discard.length = memory.size();
-  ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_DISCARD, &discard), 0);
+  ASSERT_EQ(gpu_.pin(memory.page(20), 3 * kPage, GODWIT_PLACE_SYSTEM, &handle), 0);
+  const drm_godwit_discard discard = gpu_.discard(memory.data(), memory.size());
   EXPECT_EQ(discard.skipped, 3u);
   EXPECT_EQ(discard.discarded, memory.size() / kPage - 3);
   Memory same(kMiB);
@@ -310,12 +286,12 @@ TEST_F(Pin, MremapEndsIt) {
   Memory memory(kMiB), room(kMiB);
   fill(memory.data(), memory.size(), 16);
   uint32_t handle = 0;
-  ASSERT_EQ(pin(gpu_, memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
+  ASSERT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_VRAM, &handle), 0);
   ASSERT_EQ(mremap(memory.data(), kMiB, kMiB, MREMAP_MAYMOVE | MREMAP_FIXED, room.data()), room.data());
   memory.release();
   EXPECT_EQ(gpu_.to_ram(room.data(), room.size()).moved, room.size() / kPage);
   EXPECT_BYTES(room.data(), room.size(), 16u);
-  EXPECT_EQ(unpin(gpu_, handle), 0);
+  EXPECT_EQ(gpu_.unpin(handle), 0);
 }
 
 TEST_F(Pin, OneWrongValueAField) {

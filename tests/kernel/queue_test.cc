@@ -111,12 +111,7 @@ TEST_F(Queue, AdviceDecidesWhetherAFaultMovesThePage) {
   for (const auto& [advice, value] : {std::pair<uint32_t, uint32_t>{GODWIT_ADVICE_IN_PLACE, 1},
                                       {GODWIT_ADVICE_PREFERRED, GODWIT_PLACE_SYSTEM}}) {
     gpu_.to_ram(memory.data(), memory.size());
-    drm_godwit_advise args = {};
-    args.addr = address(memory.page(5));
-    args.length = 20 * kPage;
-    args.advice = advice;
-    args.value = value;
-    ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_ADVISE, &args), 0);
+    ASSERT_EQ(gpu_.advise(memory.page(5), 20 * kPage, advice, value), 0);
     ASSERT_TRUE(execute(gpu_, {op::checksum(memory.data(), memory.size())}).ok());
     std::vector<uint32_t> pages;
     gpu_.residency(memory.data(), memory.size(), &pages);
@@ -125,9 +120,7 @@ TEST_F(Queue, AdviceDecidesWhetherAFaultMovesThePage) {
                 i >= 5 && i < 25 ? GODWIT_PLACE_SYSTEM : GODWIT_PLACE_VRAM) << i;
       EXPECT_TRUE(pages[i] & GODWIT_PAGE_MAPPED) << i;
     }
-    args.advice = GODWIT_ADVICE_UNSET;
-    args.value = 0;
-    ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_ADVISE, &args), 0);
+    ASSERT_EQ(gpu_.advise(memory.page(5), 20 * kPage, GODWIT_ADVICE_UNSET, 0), 0);
   }
 }
 

@@ -178,11 +178,7 @@ TEST(TwoDevices, AFetchTakesNothingOfItsOwnHome) {
   Device here(near.index()), there(far.index());
   const Memory memory(kHuge), other(kPage);
   // Who has anything pinned does not copy from one VRAM to the other.
-  drm_godwit_pin pin = {};
-  pin.addr = address(other.data());
-  pin.length = kPage;
-  pin.place = GODWIT_PLACE_VRAM;
-  ASSERT_EQ(here.call(DRM_IOCTL_GODWIT_PIN, &pin), 0);
+  ASSERT_EQ(here.pin(other.data(), kPage, GODWIT_PLACE_VRAM), 0);
   fill(memory.data(), memory.size(), 3);
   there.to_vram(memory.data(), kPage);
   here.to_vram(memory.page(1), memory.size() - kPage);
