@@ -9,9 +9,9 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <sstream>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/proc.h"
 
 namespace godwit::guest {
 
@@ -47,15 +47,6 @@ bool Group::enter() const { return write_file(path() + "/cgroup.procs", "0") == 
 
 uint64_t Group::charged() const { return std::strtoull(read_file(path() + "/memory.current").c_str(), nullptr, 10); }
 
-uint64_t Group::killed() const {
-  std::istringstream events(read_file(path() + "/memory.events"));
-  std::string what;
-  uint64_t count = 0;
-  while (events >> what >> count) {
-    if (what == "oom_kill") return count;
-  }
-  ADD_FAILURE() << "memory.events tells nothing of the OOM killer";
-  return 0;
-}
+uint64_t Group::killed() const { return figure(path() + "/memory.events", "oom_kill"); }
 
 }  // namespace godwit::guest

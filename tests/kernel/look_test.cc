@@ -7,12 +7,12 @@
 
 #include <cerrno>
 #include <cstring>
-#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/proc.h"
 
 namespace godwit::guest {
 namespace {
@@ -169,14 +169,7 @@ TEST_F(Touch, CopiesNoPageBesideItThatAChildShares) {
     close(go[1]);
     _exit(read(go[0], &byte, 1) != 0);
   }
-  const auto shared = [&] {
-    size_t kib = 0;
-    std::istringstream lines(read_file("/proc/self/smaps_rollup"));
-    for (std::string line; std::getline(lines, line);) {
-      if (line.rfind("Shared_Dirty:", 0) == 0) kib = std::strtoul(line.c_str() + 13, nullptr, 10);
-    }
-    return kib;
-  };
+  const auto shared = [] { return figure("/proc/self/smaps_rollup", "Shared_Dirty"); };
   const size_t before = shared();
   const Done done = execute(gpu_, touch(memory.page(7), true, true));
   EXPECT_TRUE(done.ok()) << done.error << ", status " << done.status;

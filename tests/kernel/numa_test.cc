@@ -9,11 +9,11 @@
 #include <cstring>
 #include <functional>
 #include <memory>
-#include <sstream>
 #include <string>
 #include <vector>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/proc.h"
 #include "tests/kernel/settings.h"
 
 namespace godwit::guest {
@@ -25,15 +25,7 @@ constexpr char kSwitch[] = "/proc/sys/kernel/numa_balancing";
 const std::string kScan = "/sys/kernel/debug/sched/numa_balancing/";
 
 // Of how many pages the kernel has taken the access, since it began.
-size_t hidden_so_far() {
-  std::istringstream text(read_file("/proc/vmstat"));
-  std::string name;
-  size_t value = 0;
-  while (text >> name >> value) {
-    if (name == "numa_pte_updates") return value;
-  }
-  return 0;
-}
+size_t hidden_so_far() { return figure("/proc/vmstat", "numa_pte_updates"); }
 
 class Hidden : public DeviceTest, public ::testing::WithParamInterface<bool> {
  protected:

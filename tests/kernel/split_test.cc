@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Huge pages that have to move one page at a time, because nowhere there is a huge one to go to: alone, and shared with a child.
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,6 +12,7 @@
 #include <thread>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/proc.h"
 #include "tests/kernel/settings.h"
 
 namespace godwit::guest {
@@ -177,15 +177,7 @@ class Dropped : public DeviceTest {
     mover.join();
   }
 
-  static uint64_t entry_of(const uint8_t* page) {
-    const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    uint64_t entry = 0;
-    EXPECT_EQ(pread(fd, &entry, sizeof(entry), static_cast<off_t>(address(page) / kPage * sizeof(entry))),
-              static_cast<ssize_t>(sizeof(entry)));
-    close(fd);
-    return entry;
-  }
-  // Until the page is on its way: RAM, VRAM and what is moving differ in pagemap.
+  // Until the page is on its way.
   static void until_it_leaves(const uint8_t* page, uint64_t entry, const std::atomic<bool>& over) {
     while (!over && entry_of(page) == entry) {
     }

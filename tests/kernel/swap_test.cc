@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT
 // Memory on swap, and swapping of memory that was in VRAM. Swap is a compressed disk in RAM.
-#include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/swap.h>
 #include <sys/wait.h>
@@ -11,6 +10,7 @@
 #include <thread>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/proc.h"
 #include "tests/kernel/views.h"
 
 namespace godwit::guest {
@@ -41,14 +41,8 @@ class Swap : public DeviceTest {
 
   // Pages of a range that are on swap, by bit 62 of pagemap.
   static size_t on_swap(const void* addr, size_t bytes) {
-    const int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    std::vector<uint64_t> entries(bytes / kPage);
-    const auto at = static_cast<off_t>(reinterpret_cast<uintptr_t>(addr) / kPage * 8);
-    EXPECT_EQ(pread(fd, entries.data(), entries.size() * 8, at),
-              static_cast<ssize_t>(entries.size() * 8));
-    close(fd);
     size_t count = 0;
-    for (const uint64_t entry : entries) count += entry >> 62 & 1;
+    for (const uint64_t entry : entries_of(addr, bytes)) count += entry >> 62 & 1;
     return count;
   }
 

@@ -14,6 +14,7 @@
 
 #include "runtime/src/host/user/uffd_abi.h"
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/proc.h"
 
 namespace godwit::guest {
 namespace {
@@ -108,9 +109,7 @@ class Track : public DeviceTest {
   }
 
   PageSet soft_dirty(const Memory& memory) const {
-    std::array<uint64_t, kPages> entries = {};
-    EXPECT_EQ(pread(pagemap_, entries.data(), sizeof(entries), static_cast<off_t>(address(memory.data()) / kPage * 8)),
-              static_cast<ssize_t>(sizeof(entries)));
+    const auto entries = entries_of(memory.data(), kPages * kPage);
     PageSet pages;
     for (size_t i = 0; i < kPages; ++i) {
       if (entries.at(i) >> 55 & 1) pages.insert(i);
