@@ -203,7 +203,7 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 	godwit_batch_lap(&batch->time_finish, &since);
 	godwit_export_move_end(&peers);
 	if (home->poison)
-		godwit_home_poison(batch);
+		godwit_home_poison(batch, home);
 	trace_godwit_evict(gdev, home->cause, block, home->moved - moved, home->stayed - stayed);
 }
 

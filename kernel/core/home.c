@@ -36,12 +36,16 @@
 /* What a page that was lost with its device is filled with, until its owner is told. */
 #define HOME_LOST_BYTE	0xdb
 
+/* Takes over a reference to the page. */
+static void home_tell(struct page *page)
+{
 #if GODWIT_CAN_POISON
-#define home_tell(page)	memory_failure(page_to_pfn(page), 0)
+	memory_failure(page_to_pfn(page), MF_COUNT_INCREASED);
 #else
-#define home_tell(page)	\
-	pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page))
+	pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page));
+	put_page(page);
 #endif
+}
 
 /* By its frame: a folio that is to be split has one element only until it is. */
 static struct folio *home_source(const struct godwit_batch *batch, unsigned int n)
@@ -292,13 +296,23 @@ static void home_leave(struct home_left *left, struct godwit_device *gdev,
 	};
 }
 
+/* Piece @n has moved to a page that has none of its bytes. */
+static bool home_is_lost(const struct godwit_batch *batch, unsigned int n,
+			 const struct godwit_home *home)
+{
+	unsigned int i = batch->index[n];
+
+	return home->poison && batch->reached[i] == GODWIT_REACHED_ROOM &&
+	       (batch->src[i] & MIGRATE_PFN_MIGRATE);
+}
+
 /**
  * godwit_home_settle() - record which pages moved, before the kernel lets go of them.
  * @batch: as godwit_home_fill() left it, after migrate_vma_pages() or migrate_device_pages().
  * @home: as godwit_home_fill() left it; counters are added to.
  *
  * The frames stay LEAVING until finalize drops the last reference to their folios, but are
- * accounted to nobody from here on.
+ * accounted to nobody from here on. What is lost is referenced until godwit_home_poison().
  */
 void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 {
@@ -326,6 +340,9 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 			continue;
 		}
 		home->moved += piece->pages;
+		/* Its owners may unmap it meanwhile, and then it would be anybody's. */
+		if (home_is_lost(batch, n, home))
+			get_page(piece->page);
 		if (piece->pages > 1) {
 			home->moved_huge += piece->pages;
 			batch->shield.moved = true;
@@ -348,24 +365,47 @@ void godwit_home_end(struct godwit_batch *batch, const struct godwit_home *home)
 	godwit_shield_end(&batch->shield, home->cause == GODWIT_CAUSE_CPU_FAULT);
 }
 
+/*
+ * Tells the owners of a piece of which its first page is still referenced: if it was a huge folio,
+ * that splits it, and only what is in the same place of the same memory after it is told of, too.
+ * Returns how many pages were; what nobody has mapped any more is just free.
+ */
+static unsigned int home_tell_piece(const struct godwit_copy *piece)
+{
+	struct folio *folio = page_folio(piece->page);
+	struct address_space *mapping = folio->mapping;
+	pgoff_t index = folio->index;
+	unsigned int told = 0, j;
+
+	for (j = 0; j < piece->pages; j++) {
+		struct page *page = piece->page + j;
+
+		if (j && !get_page_unless_zero(page))
+			continue;
+		folio = page_folio(page);
+		if (folio->mapping != mapping ||
+		    page_pgoff(folio, page) != index + j ||
+		    (!folio_mapped(folio) && !folio_test_swapcache(folio))) {
+			put_page(page);
+			continue;
+		}
+		home_tell(page);
+		told++;
+	}
+	return told;
+}
+
 /**
  * godwit_home_poison() - tell the owners of pages that came home without their bytes.
  * @batch: after finalize, of a &struct godwit_home with @poison.
+ * @home: how.
  */
-void godwit_home_poison(struct godwit_batch *batch)
+void godwit_home_poison(struct godwit_batch *batch, const struct godwit_home *home)
 {
-	unsigned int n, j;
+	unsigned int n;
 
-	for (n = 0; n < batch->nr_pieces; n++) {
-		const struct godwit_copy *piece = &batch->pieces[n];
-		unsigned int i = batch->index[n];
-
-		if (batch->reached[i] != GODWIT_REACHED_ROOM ||
-		    !(batch->src[i] & MIGRATE_PFN_MIGRATE))
-			continue;
-		for (j = 0; j < piece->pages; j++)
-			home_tell(piece->page + j);
-		godwit_stat_add(batch->device[n], NULL, GODWIT_STAT_PAGES_POISONED,
-				piece->pages);
-	}
+	for (n = 0; n < batch->nr_pieces; n++)
+		if (home_is_lost(batch, n, home))
+			godwit_stat_add(batch->device[n], NULL, GODWIT_STAT_PAGES_POISONED,
+					home_tell_piece(&batch->pieces[n]));
 }

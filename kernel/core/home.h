@@ -51,6 +51,6 @@ void godwit_home_wait(struct godwit_batch *batch, const struct godwit_home *home
 void godwit_home_cancel(struct godwit_batch *batch);
 void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home);
 void godwit_home_end(struct godwit_batch *batch, const struct godwit_home *home);
-void godwit_home_poison(struct godwit_batch *batch);
+void godwit_home_poison(struct godwit_batch *batch, const struct godwit_home *home);
 
 #endif /* _GODWIT_HOME_H_ */

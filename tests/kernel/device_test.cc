@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <csignal>
 #include <cstring>
 #include <set>
@@ -10,11 +11,18 @@
 #include <thread>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/proc.h"
+#include "tests/kernel/settings.h"
 
 namespace godwit::guest {
 namespace {
 
 constexpr size_t kSmall = size_t{16} << 20;
+constexpr char kFailCopies[] = "/sys/module/godwit_soft/parameters/fail_copies";
+constexpr char kSlowCopies[] = "/sys/module/godwit_soft/parameters/slow_copies";
+
+// Of the machine.
+uint64_t poisoned_pages() { return figure("/proc/meminfo", "HardwareCorrupted") * 1024 / kPage; }
 
 TEST(Devices, TwoOnOneProcessHandPagesToEachOther) {
   SoftDevice first("private:16M"), second("private:16M");
@@ -87,9 +95,9 @@ TEST(Devices, APageThatCannotBeCopiedAtRemovalRaisesSigbusAndNoOtherDoes) {
     gpu.to_vram(memory.data(), memory.size());
   }
   // The batch fails, and then the first of its pages alone.
-  ASSERT_EQ(write_file("/sys/module/godwit_soft/parameters/fail_copies", "2"), 0);
+  ASSERT_EQ(write_file(kFailCopies, "2"), 0);
   soft.remove();
-  ASSERT_EQ(read_file("/sys/module/godwit_soft/parameters/fail_copies"), "0\n");
+  ASSERT_EQ(read_file(kFailCopies), "0\n");
   size_t lost = 0;
   std::vector<uint8_t> want(memory.size());
   fill(want.data(), want.size(), 5);
@@ -104,13 +112,61 @@ TEST(Devices, APageThatCannotBeCopiedAtRemovalRaisesSigbusAndNoOtherDoes) {
   EXPECT_EQ(lost, 1u);
 }
 
+TEST(Devices, AHugePageThatCannotBeCopiedAtRemovalRaisesSigbusEverywhere) {
+  SoftDevice soft("private:16M");
+  const Memory memory(kHuge, Memory::kHugePages), other(kHuge, Memory::kHugePages);
+  fill(memory.data(), memory.size(), 5);
+  fill(other.data(), other.size(), 6);
+  {
+    const Device gpu(soft.index());
+    ASSERT_EQ(gpu.to_vram(memory.data(), memory.size()).moved_huge, kHuge / kPage);
+  }
+  const uint64_t poisoned = poisoned_pages();
+  const Settings fail({{kFailCopies, "2"}});
+  soft.remove();
+  EXPECT_EQ(read_file(kFailCopies), "0\n");
+  for (size_t page = 0; page < kHuge / kPage; ++page)
+    EXPECT_EQ(signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.page(page)); }), SIGBUS) << page;
+  EXPECT_EQ(poisoned_pages() - poisoned, kHuge / kPage);
+  EXPECT_BYTES(other.data(), other.size(), 6u);
+}
+
+// The first pages are lost when they are unmapped, and those behind are still being copied: what the first should have come to
+// is free then, and may be anybody's.
+TEST(Devices, APageThatIsUnmappedWhileItIsLostIsNobodysToPoison) {
+  constexpr size_t kPages = 64, kLost = 4;
+  SoftDevice soft("private:16M");
+  const Memory memory(kPages * kPage);
+  fill(memory.data(), memory.size(), 5);
+  {
+    const Device gpu(soft.index());
+    ASSERT_EQ(gpu.to_vram(memory.data(), memory.size()).moved, kPages);
+  }
+  const uint64_t poisoned = poisoned_pages(), entry = entry_of(memory.data());
+  // All of them at once, and then the first ones alone.
+  const Settings settings({{kFailCopies, std::to_string(1 + kLost)}, {kSlowCopies, "10000"}});
+  std::atomic<bool> over{false};
+  std::thread removal([&] {
+    soft.remove();
+    over = true;
+  });
+  while (!over && entry_of(memory.data()) == entry) {
+  }
+  EXPECT_FALSE(over);
+  EXPECT_EQ(madvise(memory.data(), (kLost - 1) * kPage, MADV_DONTNEED), 0);
+  removal.join();
+  EXPECT_EQ(poisoned_pages() - poisoned, 1u);
+  EXPECT_TRUE(all_zero(memory.data(), (kLost - 1) * kPage));
+  EXPECT_EQ(signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.page(kLost - 1)); }), SIGBUS);
+}
+
 TEST(Devices, CpuFaultOnAPageThatCannotBeCopiedIsSigbusAndTheByteIsNotLost) {
   SoftDevice soft("private:16M");
   Device gpu(soft.index());
   Memory memory(kPage);
   fill(memory.data(), memory.size(), 6);
   gpu.to_vram(memory.data(), memory.size());
-  ASSERT_EQ(write_file("/sys/module/godwit_soft/parameters/fail_copies", "2"), 0);
+  ASSERT_EQ(write_file(kFailCopies, "2"), 0);
   EXPECT_EQ(signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.data()); }), SIGBUS);
   EXPECT_EQ(gpu.stat(GODWIT_STAT_COPY_ERRORS, true), 1u);
   EXPECT_BYTES(memory.data(), memory.size(), 6u) << "the device works again";
