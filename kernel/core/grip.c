@@ -24,6 +24,50 @@
 /* How often to bring pages back that left again before they were held. */
 #define GRIP_ROUNDS	3
 
+/*
+ * How often memory of the pin was unmapped: all of that is over, or has not begun. The lock for
+ * reading would not do, which munmap has as well while it unmaps.
+ */
+static int grip_ends(struct godwit_mirror *mirror, const struct godwit_pin *pin,
+		     unsigned long *ends)
+{
+	if (mmap_write_lock_killable(mirror->mm))
+		return -EINTR;
+	spin_lock(&mirror->pin_lock);
+	*ends = pin->ends;
+	spin_unlock(&mirror->pin_lock);
+	mmap_write_unlock(mirror->mm);
+	return 0;
+}
+
+/*
+ * Notes pages that were pinned since grip_ends(), from number @first on. -EAGAIN: they may be
+ * some that have been unmapped, of which the notifier did not know that they are held.
+ */
+static int grip_note(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long first,
+		     struct page **pages, unsigned int count, unsigned long ends)
+{
+	unsigned int i;
+	int ret = -EAGAIN;
+
+	if (mmap_write_lock_killable(mirror->mm)) {
+		ret = -EINTR;
+		goto out;
+	}
+	spin_lock(&mirror->pin_lock);
+	if (pin->ends == ends) {
+		for (i = 0; i < count; i++)
+			pin->pages[first + i].page = pages[i];
+		ret = 0;
+	}
+	spin_unlock(&mirror->pin_lock);
+	mmap_write_unlock(mirror->mm);
+out:
+	if (ret)
+		unpin_user_pages(pages, count);
+	return ret;
+}
+
 /**
  * godwit_grip_system() - bring the pages of a pin to RAM and pin them there.
  * @mirror: whose.
@@ -33,14 +77,15 @@
  */
 int godwit_grip_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
 {
-	unsigned long count = (pin->end - pin->start) >> PAGE_SHIFT, done = 0, i;
+	unsigned long count = (pin->end - pin->start) >> PAGE_SHIFT, done = 0, ends;
 	unsigned int flags = FOLL_LONGTERM | FOLL_WRITE;
 	struct page **pages;
-	int ret = 0;
+	int ret;
 
 	pages = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
+	ret = grip_ends(mirror, pin, &ends);
 	while (done < count && !ret) {
 		int got = pin_user_pages_fast(pin->start + done * PAGE_SIZE,
 					      min(count - done, GODWIT_LEAF_ENTRIES), flags,
@@ -56,11 +101,11 @@ int godwit_grip_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
 			ret = got ?: -EFAULT;
 			break;
 		}
-		spin_lock(&mirror->pin_lock);
-		for (i = 0; i < got; i++)
-			pin->pages[done + i].page = pages[i];
-		spin_unlock(&mirror->pin_lock);
-		done += got;
+		ret = grip_note(mirror, pin, done, pages, got, ends);
+		if (!ret)
+			done += got;
+		else if (ret == -EAGAIN)
+			ret = grip_ends(mirror, pin, &ends);
 		if (task_sigpending(current) && done < count)
 			ret = -EINTR;
 		cond_resched();

@@ -44,6 +44,8 @@ struct godwit_pin {
 	unsigned long end;
 	/** @charged: pages that count against a limit. */
 	unsigned long charged;
+	/** @ends: how often memory of it was unmapped. */
+	unsigned long ends;
 	/** @pages: one a page of the range. */
 	struct godwit_pin_page *pages;
 };

@@ -4,10 +4,14 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <cstring>
+#include <thread>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/proc.h"
 
 namespace godwit::guest {
 namespace {
@@ -102,6 +106,35 @@ TEST_F(Pin, AllPagesOrNone) {
   const uint64_t limit = gpu_.limits().max_pinned;
   Memory all(limit);
   EXPECT_EQ(gpu_.pin(all.data(), limit, GODWIT_PLACE_VRAM, &handle), 0);
+}
+
+// Whatever of it is unmapped first: nothing is held then, and nothing counts.
+TEST_F(Pin, InRamAnUnmapWhileItIsMadeLeavesNothing) {
+  const uint64_t before = figure("/proc/self/status", "VmPin");
+  int made = 0;
+  for (int round = 0; round < 400; ++round) {
+    Memory memory(4 * kMiB);
+    fill(memory.data(), memory.size(), 8);
+    std::atomic<bool> begun{false};
+    uint32_t handle = 0;
+    std::thread pinning([&] {
+      begun = true;
+      made += gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle) == 0;
+    });
+    while (!begun) std::this_thread::yield();
+    // In each round somewhere else in it.
+    const auto then = std::chrono::steady_clock::now() + std::chrono::microseconds(50 * (round % 40));
+    while (std::chrono::steady_clock::now() < then) {
+    }
+    ASSERT_EQ(munmap(memory.data(), memory.size()), 0);
+    memory.release();
+    pinning.join();
+    ASSERT_EQ(figure("/proc/self/status", "VmPin"), before) << "round " << round;
+    if (handle != 0) {
+      ASSERT_EQ(gpu_.unpin(handle), 0);
+    }
+  }
+  EXPECT_GT(made, 0);
 }
 
 TEST_F(Pin, AHoleIsRefused) {
