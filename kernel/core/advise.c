@@ -45,6 +45,7 @@
 #include "look.h"
 #include "migrate.h"
 #include "mirror.h"
+#include "pin.h"
 
 /* For one mirror: 64 GiB with advice, in 16 MiB. */
 #define ADVICE_LEAVES_MAX	32768
@@ -72,6 +73,8 @@ struct advise_step {
 	u8 set;
 	/** @hold: it changes which frames are held. */
 	bool hold;
+	/** @charged: pages that were counted against max_pinned before they are pinned. */
+	long charged;
 	/** @pfns: with @hold: room for a leaf. */
 	unsigned long *pfns;
 };
@@ -291,7 +294,7 @@ static int advise_leaf(struct advise_step *step, struct godwit_chunk *chunk, uns
 		       unsigned long end)
 {
 	struct godwit_advice_leaf *leaf;
-	long pinned = 0;
+	long pinned = 0, charged;
 	int ret;
 
 	ret = advice_lock(chunk, start, step->set);
@@ -308,8 +311,11 @@ static int advise_leaf(struct advise_step *step, struct godwit_chunk *chunk, uns
 		pinned = leaf_change(leaf, advice_index(start), (end - start) >> PAGE_SHIFT,
 				     step->keep, step->set);
 	mutex_unlock(&chunk->lock);
-	if (pinned)
-		atomic_long_add(pinned, &step->mirror->client->pinned);
+	/* More than that is what another call has unpinned since. */
+	charged = clamp(pinned, 0L, step->charged);
+	step->charged -= charged;
+	if (pinned != charged)
+		atomic_long_add(pinned - charged, &step->mirror->client->pinned);
 	return step->hold ? advise_frames(step, chunk, start, end) : 0;
 }
 
@@ -396,21 +402,28 @@ static int advise_check(const struct drm_godwit_advise *args, struct advise_step
 
 static int advise_apply(struct advise_step *step, unsigned long start, unsigned long end)
 {
-	unsigned long limit = godwit_vram_max_pinned(&step->mirror->gdev->vram);
+	struct godwit_client *client = step->mirror->client;
 	int ret;
 
 	if (step->set && (end - start) >> GODWIT_LEAF_SHIFT > ADVICE_LEAVES_MAX)
 		return -ENOSPC;
-	if ((step->set & GODWIT_ADVISED_PINNED) &&
-	    atomic_long_read(&step->mirror->client->pinned) +
-	    advise_cost(step->mirror, start, end) > limit)
-		return -EDQUOT;
 	if (step->hold) {
 		step->pfns = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*step->pfns), GFP_KERNEL);
 		if (!step->pfns)
 			return -ENOMEM;
 	}
+	/* All of it at once, before any: two calls at a time are not both let in. */
+	if (step->set & GODWIT_ADVISED_PINNED) {
+		long cost = advise_cost(step->mirror, start, end);
+
+		ret = godwit_pin_charge(step->mirror->gdev, client, cost);
+		if (ret)
+			goto out;
+		step->charged = cost;
+	}
 	ret = advise_range(step, start, end);
+	godwit_pin_uncharge(client, step->charged);
+out:
 	kvfree(step->pfns);
 	return ret;
 }

@@ -3,7 +3,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <thread>
 
 #include "tests/kernel/guest.h"
 
@@ -152,6 +154,31 @@ TEST_F(Advise, MoreThanTheLimitIsRefusedAndChangesNothing) {
   EXPECT_EQ(gpu_.advise(memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), -EDQUOT);
   EXPECT_EQ(unset(gpu_, memory.data(), kPage), 0);
   EXPECT_EQ(gpu_.advise(memory.data() + limit, kPage, GODWIT_ADVICE_PINNED, 1), 0);
+}
+
+// Only one of them has room.
+TEST_F(Advise, TwoCallsAtATimeDoNotExceedTheLimitTogether) {
+  const uint64_t limit = gpu_.limits().max_pinned;
+  const Memory first(limit), second(limit);
+  for (int round = 0; round < 50; ++round) {
+    std::atomic<int> ready{0};
+    int one = 0;
+    std::thread other([&] {
+      ++ready;
+      while (ready < 2) std::this_thread::yield();
+      one = pin(gpu_, first);
+    });
+    ++ready;
+    while (ready < 2) std::this_thread::yield();
+    const int two = pin(gpu_, second);
+    other.join();
+    ASSERT_NE(one == 0 && two == 0, true) << "round " << round;
+    EXPECT_EQ(advised(gpu_, first.data(), limit) + advised(gpu_, second.data(), limit), one == 0 || two == 0 ? limit / kPage : 0);
+    EXPECT_EQ(unset(gpu_, first.data(), limit), 0);
+    EXPECT_EQ(unset(gpu_, second.data(), limit), 0);
+  }
+  // Nothing of the budget is gone.
+  EXPECT_EQ(pin(gpu_, first), 0);
 }
 
 TEST_F(Advise, MunmapEndsItAndGivesTheBudgetBack) {
