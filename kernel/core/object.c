@@ -252,7 +252,7 @@ static const struct vm_operations_struct object_vm_ops = {
 static int object_mmap(struct drm_gem_object *base, struct vm_area_struct *vma)
 {
 	/* A private mapping would have copies that do not move with the object. */
-	if (!(vma->vm_flags & VM_SHARED))
+	if (!(vma->vm_flags & VM_MAYSHARE))
 		return -EINVAL;
 	vm_flags_set(vma, VM_MIXEDMAP | VM_DONTEXPAND | VM_DONTDUMP);
 	return 0;

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 #include <memory>
 #include <thread>
@@ -249,6 +250,26 @@ TEST_F(Gem, PrimeGivesTheSameObjectToAnotherDescriptor) {
     ASSERT_EQ(object.move(GODWIT_PLACE_VRAM), 0);
     fill(object.data(), kMiB, 16);
     EXPECT_BYTES(there.data(), kMiB, 16u);
+  }
+  ::close(dma_buf);
+}
+
+TEST_F(Gem, ADescriptorThatCanOnlyBeReadCanBeMappedForThat) {
+  Object object(gpu_, kMiB, GODWIT_PLACE_VRAM);
+  fill(object.data(), object.size(), 14);
+  const int dma_buf = object.dma_buf(false);
+  ASSERT_GE(dma_buf, 0);
+  {
+    const Memory there(kMiB, MAP_SHARED, dma_buf, PROT_READ);
+    ASSERT_TRUE(there);
+    EXPECT_BYTES(there.data(), kMiB, 14u);
+    ASSERT_EQ(object.move(GODWIT_PLACE_SYSTEM), 0);
+    fill(object.data(), kMiB, 15);
+    EXPECT_BYTES(there.data(), kMiB, 15u);
+    EXPECT_EQ(mprotect(there.data(), kMiB, PROT_READ | PROT_WRITE), -1);
+    EXPECT_EQ(signal_of([&] { *static_cast<volatile uint8_t*>(there.data()) = 1; }), SIGSEGV);
+    // Pages of its own would stay behind when the object moves.
+    EXPECT_EQ(mmap(nullptr, kMiB, PROT_READ | PROT_WRITE, MAP_PRIVATE, dma_buf, 0), MAP_FAILED);
   }
   ::close(dma_buf);
 }

@@ -76,10 +76,10 @@ int Object::move(uint32_t place) const {
   return device_.call(DRM_IOCTL_GODWIT_GEM_MOVE, &args);
 }
 
-int Object::dma_buf() const {
+int Object::dma_buf(bool writable) const {
   drm_prime_handle args = {};
   args.handle = handle_;
-  args.flags = DRM_CLOEXEC | DRM_RDWR;
+  args.flags = DRM_CLOEXEC | (writable ? DRM_RDWR : 0u);
   const int status = device_.call(DRM_IOCTL_PRIME_HANDLE_TO_FD, &args);
   return status != 0 ? status : args.fd;
 }

@@ -32,8 +32,9 @@ class Object {
   int find(uint32_t* place) const;
   // 0 or a negative errno.
   int move(uint32_t place) const;
-  // A dma-buf of it, the caller's to close; or a negative errno.
-  int dma_buf() const;
+  // A dma-buf of it, the caller's to close; or a negative errno. The object has one; the first call says whether it can be
+  // written to.
+  int dma_buf(bool writable = true) const;
 
  private:
   const Device& device_;
