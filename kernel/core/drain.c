@@ -2,12 +2,13 @@
 /**
  * DOC: Draining
  *
- * Overview: what the kernel is told of a small page (MADV_FREE, MADV_COLD, mlock(), used once more;
- * of one in VRAM, that locked memory was unmapped) waits in lists of the processor that was told, up
- * to 31 pages in each, until the list is full or that processor drains it. An entry has a reference to its page, so that who migrates the page
- * finds one too many and lets it stay. Nothing ends that where the processor does nothing of the
- * kind any more. migrate_vma_setup() drains the lists of its own processor alone, unless it meets
- * a page that was just made; and lru_add_drain_all() is not exported.
+ * Overview: what the kernel is told of a small page (MADV_FREE, MADV_COLD, mlock(), used once
+ * more; of one in VRAM, that locked memory was unmapped) waits in lists of the processor that was
+ * told, up to 31 pages in each, until the list is full or that processor drains it. An entry has a
+ * reference to its page, so that who migrates the page finds one too many and lets it stay.
+ * Nothing ends that where the processor does nothing of the kind any more. migrate_vma_setup()
+ * drains the lists of its own processor alone, unless it meets a page that was just made; and
+ * lru_add_drain_all() is not exported.
  *
  * Locking: none. Sleeps until each processor has had its turn; never with mmap_lock or page locks.
  */

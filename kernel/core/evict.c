@@ -325,7 +325,7 @@ void godwit_evict_unplug(struct godwit_device *gdev)
 		if (round == EVICT_UNPLUG_ROUNDS)
 			drm_warn(&gdev->drm, "%lu pages of VRAM are held by somebody; waiting for them\n",
 				 godwit_vram_used(&gdev->vram));
-		/* What was unmapped of locked memory waits in lists of the processor that did it. */
+		/* Unmapped locked memory waits in lists of the processor that did it. */
 		godwit_drain_all();
 		wait_event_timeout(gdev->vram.freed, !godwit_vram_used(&gdev->vram),
 				   round < EVICT_UNPLUG_ROUNDS ? EVICT_UNPLUG_PAUSE :
