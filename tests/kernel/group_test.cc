@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Memory cgroups: a page in VRAM counts for its owner's group as it does in RAM.
+#include <sys/mman.h>
 #include <sys/wait.h>
 
 #include <csignal>
@@ -92,6 +93,32 @@ TEST_F(GroupCalls, HugePagesThatAreMadeStopAtTheLimit) {
   });
   EXPECT_TRUE(exited_well(status)) << status;
   EXPECT_EQ(group.killed(), 0u);
+}
+
+// A device that reads one page here and one there has a leaf of its page table for each, of 4 KiB. The pages are the zero page,
+// and what the CPU needs to see it was charged before. The kernel counts some pages of a group later, or ahead.
+TEST_F(GroupCalls, PageTablesOfTheDeviceAreChargedAndFreed) {
+  const Group group("max");
+  if (!group.lacking().empty()) GTEST_SKIP() << group.lacking();
+  constexpr size_t kLeaves = 1024, kEach = 64;
+  const int status = in_group(group, [&](const Device&) {
+    const Memory memory(kLeaves * kHuge, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, PROT_READ | PROT_WRITE);
+    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE), 0);
+    for (size_t leaf = 0; leaf < kLeaves; ++leaf) EXPECT_EQ(*static_cast<volatile uint8_t*>(memory.data() + leaf * kHuge), 0);
+    const uint64_t before = group.charged(), leaves = kLeaves * 4096;
+    {
+      const Device gpu;
+      for (size_t leaf = 0; leaf < kLeaves; leaf += kEach) {
+        Commands commands;
+        for (size_t i = 0; i < kEach; ++i)
+          commands.push_back(op::checksum(memory.data() + (leaf + i) * kHuge, 8, GODWIT_COMMAND_IN_PLACE));
+        ASSERT_EQ(execute_all(gpu, commands), 0);
+      }
+      EXPECT_GE(group.charged(), before + leaves / 2);
+    }
+    EXPECT_TRUE(soon([&] { return group.charged() < before + leaves / 4; })) << group.charged() << ", before " << before;
+  });
+  EXPECT_TRUE(exited_well(status)) << status;
 }
 
 INSTANTIATE_TEST_SUITE_P(PageSize, GroupTest, ::testing::Bool(),
