@@ -12,15 +12,16 @@
  * pages), shield (what zaps take from a huge page under way), copy (the device's engine), batch
  * (arrays of a migration), ptable (page table of the device), chunk (32 MiB of a mirror: notifier
  * and table), mirror (an address space), client (an open render node), look (reading page tables),
- * home, room and pool (to RAM), touch (of a CPU), evict, drain (lists of processors), span, run
- * and pass (2 MiB of a migration, its part in one VMA, and several of them), direct (to another
- * device), migrate, advise, pin and grip, store (pages and frames of an object), object, kmap
- * (objects mapped in the kernel), gem (objects by handle), residency, discard, event and watch
- * (what the process can see without a call), fault (of the device), access, command, sync, job and
- * queue (the device at work), view and zap (what the device sees, for others to see), snapshot,
- * reach, offer, revoke and export (memory for the DMA of other devices: which pages, at which
- * addresses, until when, and the dma-buf), peer (what drivers of these call), sleep (of the
- * system), stats, debugfs, trace, device (registration), drv (this file: the calls).
+ * home, room, pool and lost (to RAM, or not), touch (of a CPU), evict, drain (lists of
+ * processors), span, run and pass (2 MiB of a migration, its part in one VMA, and several of
+ * them), direct (to another device), migrate, advise, pin and grip, store (pages and frames of an
+ * object), object, kmap (objects mapped in the kernel), gem (objects by handle), residency,
+ * discard, event and watch (what the process can see without a call), fault (of the device),
+ * access, command, sync, job and queue (the device at work), view and zap (what the device sees,
+ * for others to see), snapshot, reach, offer, revoke and export (memory for the DMA of other
+ * devices: which pages, at which addresses, until when, and the dma-buf), peer (what drivers of
+ * these call), sleep (of the system), stats, debugfs, trace, device (registration), drv (this
+ * file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *

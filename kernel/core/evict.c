@@ -201,9 +201,10 @@ static void evict_block(struct godwit_device *gdev, unsigned long block,
 						  block * GODWIT_BLOCK_FRAMES));
 	evict_release(job, count);
 	godwit_batch_lap(&batch->time_finish, &since);
-	godwit_export_move_end(&peers);
+	/* Before other devices get at what is lost. */
 	if (home->poison)
 		godwit_home_poison(batch, home);
+	godwit_export_move_end(&peers);
 	trace_godwit_evict(gdev, home->cause, block, home->moved - moved, home->stayed - stayed);
 }
 

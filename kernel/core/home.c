@@ -27,25 +27,16 @@
 #include "client.h"
 #include "copy.h"
 #include "device.h"
+#include "drain.h"
 #include "event.h"
 #include "export.h"
 #include "home.h"
+#include "lost.h"
 #include "room.h"
 #include "trace.h"
 
 /* What a page that was lost with its device is filled with, until its owner is told. */
 #define HOME_LOST_BYTE	0xdb
-
-/* Takes over a reference to the page. */
-static void home_tell(struct page *page)
-{
-#if GODWIT_CAN_POISON
-	memory_failure(page_to_pfn(page), MF_COUNT_INCREASED);
-#else
-	pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page));
-	put_page(page);
-#endif
-}
 
 /* By its frame: a folio that is to be split has one element only until it is. */
 static struct folio *home_source(const struct godwit_batch *batch, unsigned int n)
@@ -365,36 +356,6 @@ void godwit_home_end(struct godwit_batch *batch, const struct godwit_home *home)
 	godwit_shield_end(&batch->shield, home->cause == GODWIT_CAUSE_CPU_FAULT);
 }
 
-/*
- * Tells the owners of a piece of which its first page is still referenced: if it was a huge folio,
- * that splits it, and only what is in the same place of the same memory after it is told of, too.
- * Returns how many pages were; what nobody has mapped any more is just free.
- */
-static unsigned int home_tell_piece(const struct godwit_copy *piece)
-{
-	struct folio *folio = page_folio(piece->page);
-	struct address_space *mapping = folio->mapping;
-	pgoff_t index = folio->index;
-	unsigned int told = 0, j;
-
-	for (j = 0; j < piece->pages; j++) {
-		struct page *page = piece->page + j;
-
-		if (j && !get_page_unless_zero(page))
-			continue;
-		folio = page_folio(page);
-		if (folio->mapping != mapping ||
-		    page_pgoff(folio, page) != index + j ||
-		    (!folio_mapped(folio) && !folio_test_swapcache(folio))) {
-			put_page(page);
-			continue;
-		}
-		home_tell(page);
-		told++;
-	}
-	return told;
-}
-
 /**
  * godwit_home_poison() - tell the owners of pages that came home without their bytes.
  * @batch: after finalize, of a &struct godwit_home with @poison.
@@ -402,10 +363,19 @@ static unsigned int home_tell_piece(const struct godwit_copy *piece)
  */
 void godwit_home_poison(struct godwit_batch *batch, const struct godwit_home *home)
 {
+	bool drained = false;
 	unsigned int n;
 
-	for (n = 0; n < batch->nr_pieces; n++)
-		if (home_is_lost(batch, n, home))
-			godwit_stat_add(batch->device[n], NULL, GODWIT_STAT_PAGES_POISONED,
-					home_tell_piece(&batch->pieces[n]));
+	for (n = 0; n < batch->nr_pieces; n++) {
+		const struct godwit_copy *piece = &batch->pieces[n];
+
+		if (!home_is_lost(batch, n, home))
+			continue;
+		/* What was just mapped is in lists, and would be let go of to drain those. */
+		if (!drained)
+			godwit_drain_all();
+		drained = true;
+		godwit_stat_add(batch->device[n], NULL, GODWIT_STAT_PAGES_POISONED,
+				godwit_lost_tell(piece->page, piece->pages));
+	}
 }

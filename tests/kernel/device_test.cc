@@ -10,7 +10,7 @@
 #include <sstream>
 #include <thread>
 
-#include "tests/kernel/guest.h"
+#include "tests/kernel/jobs.h"
 #include "tests/kernel/proc.h"
 #include "tests/kernel/settings.h"
 
@@ -23,6 +23,22 @@ constexpr char kSlowCopies[] = "/sys/module/godwit_soft/parameters/slow_copies";
 
 // Of the machine.
 uint64_t poisoned_pages() { return figure("/proc/meminfo", "HardwareCorrupted") * 1024 / kPage; }
+
+// Pages that raise SIGBUS; all others have their bytes.
+size_t lost_pages(const Memory& memory, uint64_t seed) {
+  size_t lost = 0, wrong = 0;
+  std::vector<uint8_t> want(memory.size());
+  fill(want.data(), want.size(), seed);
+  for (size_t page = 0; page < memory.size() / kPage; ++page) {
+    if (signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.page(page)); }) == SIGBUS) {
+      ++lost;
+    } else {
+      wrong += memcmp(memory.page(page), want.data() + page * kPage, kPage) != 0;
+    }
+  }
+  EXPECT_EQ(wrong, 0u) << "pages";
+  return lost;
+}
 
 TEST(Devices, TwoOnOneProcessHandPagesToEachOther) {
   SoftDevice first("private:16M"), second("private:16M");
@@ -98,18 +114,7 @@ TEST(Devices, APageThatCannotBeCopiedAtRemovalRaisesSigbusAndNoOtherDoes) {
   ASSERT_EQ(write_file(kFailCopies, "2"), 0);
   soft.remove();
   ASSERT_EQ(read_file(kFailCopies), "0\n");
-  size_t lost = 0;
-  std::vector<uint8_t> want(memory.size());
-  fill(want.data(), want.size(), 5);
-  for (size_t page = 0; page < memory.size() / kPage; ++page) {
-    const int signal = signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.page(page)); });
-    if (signal == SIGBUS) {
-      ++lost;
-    } else {
-      EXPECT_EQ(memcmp(memory.page(page), want.data() + page * kPage, kPage), 0) << page;
-    }
-  }
-  EXPECT_EQ(lost, 1u);
+  EXPECT_EQ(lost_pages(memory, 5), 1u);
 }
 
 TEST(Devices, AHugePageThatCannotBeCopiedAtRemovalRaisesSigbusEverywhere) {
@@ -125,10 +130,42 @@ TEST(Devices, AHugePageThatCannotBeCopiedAtRemovalRaisesSigbusEverywhere) {
   const Settings fail({{kFailCopies, "2"}});
   soft.remove();
   EXPECT_EQ(read_file(kFailCopies), "0\n");
-  for (size_t page = 0; page < kHuge / kPage; ++page)
-    EXPECT_EQ(signal_of([&] { *reinterpret_cast<volatile uint8_t*>(memory.page(page)); }), SIGBUS) << page;
+  EXPECT_EQ(lost_pages(memory, 5), kHuge / kPage);
   EXPECT_EQ(poisoned_pages() - poisoned, kHuge / kPage);
   EXPECT_BYTES(other.data(), other.size(), 6u);
+}
+
+// What another device asks for meanwhile is unmapped for a moment, again and again, and still somebody's.
+TEST(Devices, APageThatIsLostWhileAnotherDeviceWantsItRaisesSigbus) {
+  SoftDevice other("private:16M");
+  const Device gpu(other.index());
+  for (const auto kind : {Memory::kAnonymous, Memory::kHugePages}) {
+    for (unsigned round = 0; round < 4; ++round) {
+      SoftDevice soft("private:16M");
+      const Memory memory(kHuge, kind);
+      fill(memory.data(), memory.size(), 5);
+      ASSERT_EQ(Device(soft.index()).to_vram(memory.data(), memory.size()).moved, kHuge / kPage);
+      const uint64_t poisoned = poisoned_pages(), entry = entry_of(memory.data());
+      {
+        const Settings fail({{kFailCopies, "1000000"}});
+        const Meanwhile wanting(1, [&] {
+          // Not before they leave the first one.
+          if (entry_of(memory.data()) == entry) return uint64_t{1};
+          drm_godwit_migrate args = {};
+          args.addr = address(memory.data());
+          args.length = memory.size();
+          args.to = GODWIT_PLACE_VRAM;
+          // What is poisoned is none of a device's business.
+          const int error = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
+          EXPECT_TRUE(error == 0 || error == -EFAULT) << error;
+          return uint64_t{1};
+        });
+        soft.remove();
+      }
+      EXPECT_EQ(lost_pages(memory, 5), kHuge / kPage) << "kind " << kind << ", round " << round;
+      EXPECT_EQ(poisoned_pages() - poisoned, kHuge / kPage) << "kind " << kind << ", round " << round;
+    }
+  }
 }
 
 // The first pages are lost when they are unmapped, and those behind are still being copied: what the first should have come to
