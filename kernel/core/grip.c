@@ -14,6 +14,7 @@
 
 #include "../state/range.h"
 #include "chunk.h"
+#include "client.h"
 #include "device.h"
 #include "grip.h"
 #include "look.h"
@@ -23,41 +24,47 @@
 
 /* How often to bring pages back that left again before they were held. */
 #define GRIP_ROUNDS	3
+/* How often at least to pin pages again that were unmapped meanwhile; for a second, too. */
+#define GRIP_TRIES	10u
 
 /*
- * How often memory of the pin was unmapped: all of that is over, or has not begun. The lock for
- * reading would not do, which munmap has as well while it unmaps.
+ * Some pages are going to be pinned: from now on the pin is told if they are unmapped. All
+ * unmapping is over then, or has not begun. The lock for reading would not do, which munmap has as
+ * well while it unmaps.
  */
-static int grip_ends(struct godwit_mirror *mirror, const struct godwit_pin *pin,
-		     unsigned long *ends)
+static int grip_begin(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long start,
+		      unsigned long end)
 {
 	if (mmap_write_lock_killable(mirror->mm))
 		return -EINTR;
 	spin_lock(&mirror->pin_lock);
-	*ends = pin->ends;
+	pin->grip_start = start;
+	pin->grip_end = end;
+	pin->grip_lost = false;
 	spin_unlock(&mirror->pin_lock);
 	mmap_write_unlock(mirror->mm);
 	return 0;
 }
 
 /*
- * Notes pages that were pinned since grip_ends(), from number @first on. -EAGAIN: they may be
- * some that have been unmapped, of which the notifier did not know that they are held.
+ * Notes pages that were pinned since grip_begin(). -EAGAIN: they may be some that have been
+ * unmapped, of which the notifier did not know that they are held.
  */
-static int grip_note(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long first,
-		     struct page **pages, unsigned int count, unsigned long ends)
+static int grip_note(struct godwit_mirror *mirror, struct godwit_pin *pin, struct page **pages,
+		     unsigned int count)
 {
+	struct godwit_pin_page *first;
 	unsigned int i;
-	int ret = -EAGAIN;
+	int ret = -EINTR;
 
-	if (mmap_write_lock_killable(mirror->mm)) {
-		ret = -EINTR;
+	if (mmap_write_lock_killable(mirror->mm))
 		goto out;
-	}
+	ret = -EAGAIN;
 	spin_lock(&mirror->pin_lock);
-	if (pin->ends == ends) {
+	if (!pin->grip_lost) {
+		first = &pin->pages[(pin->grip_start - pin->start) >> PAGE_SHIFT];
 		for (i = 0; i < count; i++)
-			pin->pages[first + i].page = pages[i];
+			first[i].page = pages[i];
 		ret = 0;
 	}
 	spin_unlock(&mirror->pin_lock);
@@ -66,6 +73,37 @@ out:
 	if (ret)
 		unpin_user_pages(pages, count);
 	return ret;
+}
+
+/* Pages were unmapped once more: is that enough? */
+static bool grip_gives_up(struct godwit_mirror *mirror, unsigned int tries,
+			  unsigned long deadline)
+{
+	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_RETRIES, 1);
+	if (tries < GRIP_TRIES || time_before(jiffies, deadline))
+		return false;
+	godwit_stat_add(mirror->gdev, mirror->client, GODWIT_STAT_TIMEOUTS, 1);
+	return true;
+}
+
+/* Pins some pages, and notes them. Returns how many, which may be fewer, or an error. */
+static long grip_some(struct godwit_mirror *mirror, struct godwit_pin *pin, unsigned long start,
+		      unsigned long count, struct page **pages)
+{
+	unsigned int flags = FOLL_LONGTERM | FOLL_WRITE;
+	long got, ret;
+
+	ret = grip_begin(mirror, pin, start, start + count * PAGE_SIZE);
+	if (ret)
+		return ret;
+	got = pin_user_pages_fast(start, count, flags, pages);
+	/* What may only be read is pinned for that. */
+	if (got == -EFAULT)
+		got = pin_user_pages_fast(start, count, flags & ~FOLL_WRITE, pages);
+	if (got <= 0)
+		return got ?: -EFAULT;
+	ret = grip_note(mirror, pin, pages, got);
+	return ret ?: got;
 }
 
 /**
@@ -77,37 +115,29 @@ out:
  */
 int godwit_grip_system(struct godwit_mirror *mirror, struct godwit_pin *pin)
 {
-	unsigned long count = (pin->end - pin->start) >> PAGE_SHIFT, done = 0, ends;
-	unsigned int flags = FOLL_LONGTERM | FOLL_WRITE;
+	unsigned long addr = pin->start, deadline = jiffies + HZ;
+	unsigned int tries = 0;
 	struct page **pages;
-	int ret;
+	long ret = 0;
 
 	pages = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*pages), GFP_KERNEL);
 	if (!pages)
 		return -ENOMEM;
-	ret = grip_ends(mirror, pin, &ends);
-	while (done < count && !ret) {
-		int got = pin_user_pages_fast(pin->start + done * PAGE_SIZE,
-					      min(count - done, GODWIT_LEAF_ENTRIES), flags,
-					      pages);
-
-		if (got == -EFAULT && (flags & FOLL_WRITE)) {
-			/* What may only be read is pinned for that. */
-			flags &= ~FOLL_WRITE;
-			continue;
-		}
-		flags |= FOLL_WRITE;
-		if (got <= 0) {
-			ret = got ?: -EFAULT;
+	while (addr < pin->end) {
+		ret = grip_some(mirror, pin, addr,
+				min((pin->end - addr) >> PAGE_SHIFT, GODWIT_LEAF_ENTRIES), pages);
+		if (ret > 0) {
+			addr += ret * PAGE_SIZE;
+			deadline = jiffies + HZ;
+			tries = 0;
+			ret = 0;
+		} else if (ret != -EAGAIN || grip_gives_up(mirror, ++tries, deadline)) {
 			break;
 		}
-		ret = grip_note(mirror, pin, done, pages, got, ends);
-		if (!ret)
-			done += got;
-		else if (ret == -EAGAIN)
-			ret = grip_ends(mirror, pin, &ends);
-		if (task_sigpending(current) && done < count)
+		if (task_sigpending(current) && addr < pin->end) {
 			ret = -EINTR;
+			break;
+		}
 		cond_resched();
 	}
 	kvfree(pages);

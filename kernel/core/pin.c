@@ -243,9 +243,8 @@ void godwit_pin_end(struct godwit_mirror *mirror, unsigned long start, unsigned 
 	list_for_each_entry(pin, &mirror->pins, link) {
 		unsigned long last = min(end, pin->end), dropped = 0;
 
-		addr = max(start, pin->start);
-		pin->ends += addr < last;
-		for (; addr < last; addr += PAGE_SIZE)
+		pin->grip_lost |= start < pin->grip_end && end > pin->grip_start;
+		for (addr = max(start, pin->start); addr < last; addr += PAGE_SIZE)
 			dropped += pin_drop(mirror, pin, (addr - pin->start) >> PAGE_SHIFT);
 		pin_uncharge(mirror, pin, dropped);
 	}

@@ -44,8 +44,12 @@ struct godwit_pin {
 	unsigned long end;
 	/** @charged: pages that count against a limit. */
 	unsigned long charged;
-	/** @ends: how often memory of it was unmapped. */
-	unsigned long ends;
+	/** @grip_start: first address that grip.c is pinning. */
+	unsigned long grip_start;
+	/** @grip_end: address after the last one. */
+	unsigned long grip_end;
+	/** @grip_lost: some of that was unmapped. */
+	bool grip_lost;
 	/** @pages: one a page of the range. */
 	struct godwit_pin_page *pages;
 };

@@ -137,6 +137,34 @@ TEST_F(Pin, InRamAnUnmapWhileItIsMadeLeavesNothing) {
   EXPECT_GT(made, 0);
 }
 
+// The last page of a pin is mapped anew all the time: it gives up, or catches a moment; it does not try for ever.
+TEST_F(Pin, InRamWhatIsMappedAnewWithoutPauseEndsIt) {
+  const Memory memory(4 * kMiB);
+  fill(memory.data(), memory.size(), 9);
+  uint8_t* last = memory.data() + memory.size() - kPage;
+  {
+    const Meanwhile mapping(1, [last] {
+      EXPECT_NE(mmap(last, kPage, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0), MAP_FAILED);
+      return uint64_t{1};
+    });
+    while (!mapping.seen()) std::this_thread::yield();
+    for (int round = 0; round < 20; ++round) {
+      uint32_t handle = 0;
+      const int error = gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle);
+      EXPECT_TRUE(error == 0 || error == -EBUSY) << error;
+      if (error == 0) {
+        EXPECT_EQ(gpu_.unpin(handle), 0);
+      }
+    }
+  }
+  uint32_t handle = 0;
+  EXPECT_EQ(gpu_.pin(memory.data(), memory.size(), GODWIT_PLACE_SYSTEM, &handle), 0);
+  EXPECT_EQ(figure("/proc/self/status", "VmPin"), memory.size() / 1024);
+  EXPECT_EQ(gpu_.unpin(handle), 0);
+  EXPECT_EQ(figure("/proc/self/status", "VmPin"), 0u);
+  EXPECT_BYTES(memory.data(), memory.size() - kPage, 9u);
+}
+
 TEST_F(Pin, AHoleIsRefused) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 7);
