@@ -27,7 +27,9 @@
  * without advice are freed when others need the room.
  *
  * Locking: &godwit_chunk.lock protects the leaves of the chunk. Under it
- * &godwit_vram.lock is taken to hold frames.
+ * &godwit_vram.lock is taken to hold frames. &godwit_client.advise_lock is held
+ * by whoever changes what is pinned, so that it does not become more than the
+ * limit between asking and doing.
  */
 #include <linux/hmm.h>
 #include <linux/mm.h>
@@ -270,6 +272,11 @@ static int advise_frames(struct advise_step *step, struct godwit_chunk *chunk,
 	ret = godwit_look(&look);
 	if (ret)
 		return ret;
+	/* Then nobody would let go of them any more. */
+	if (READ_ONCE(step->mirror->ended)) {
+		mutex_unlock(&chunk->lock);
+		return -ESRCH;
+	}
 	for (i = 0; i < count; i++) {
 		struct page *page;
 
@@ -311,7 +318,7 @@ static int advise_leaf(struct advise_step *step, struct godwit_chunk *chunk, uns
 		pinned = leaf_change(leaf, advice_index(start), (end - start) >> PAGE_SHIFT,
 				     step->keep, step->set);
 	mutex_unlock(&chunk->lock);
-	/* More than that is what another call has unpinned since. */
+	/* More than that was pinned when it was charged, and has been unmapped since. */
 	charged = clamp(pinned, 0L, step->charged);
 	step->charged -= charged;
 	if (pinned != charged)
@@ -400,32 +407,42 @@ static int advise_check(const struct drm_godwit_advise *args, struct advise_step
 	return 0;
 }
 
-static int advise_apply(struct advise_step *step, unsigned long start, unsigned long end)
+/*
+ * What holds frames, or lets them go: one call of a client at a time, so that what it costs is
+ * known before. All of it is charged at once, before any: PIN and pinned objects count, too.
+ */
+static int advise_hold(struct advise_step *step, unsigned long start, unsigned long end)
 {
 	struct godwit_client *client = step->mirror->client;
+	long cost = 0;
 	int ret;
 
-	if (step->set && (end - start) >> GODWIT_LEAF_SHIFT > ADVICE_LEAVES_MAX)
-		return -ENOSPC;
-	if (step->hold) {
-		step->pfns = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*step->pfns), GFP_KERNEL);
-		if (!step->pfns)
-			return -ENOMEM;
-	}
-	/* All of it at once, before any: two calls at a time are not both let in. */
+	step->pfns = kvcalloc(GODWIT_LEAF_ENTRIES, sizeof(*step->pfns), GFP_KERNEL);
+	if (!step->pfns)
+		return -ENOMEM;
+	ret = mutex_lock_interruptible(&client->advise_lock);
+	if (ret)
+		goto out;
 	if (step->set & GODWIT_ADVISED_PINNED) {
-		long cost = advise_cost(step->mirror, start, end);
-
+		cost = advise_cost(step->mirror, start, end);
 		ret = godwit_pin_charge(step->mirror->gdev, client, cost);
-		if (ret)
-			goto out;
-		step->charged = cost;
 	}
-	ret = advise_range(step, start, end);
-	godwit_pin_uncharge(client, step->charged);
+	if (!ret) {
+		step->charged = cost;
+		ret = advise_range(step, start, end);
+		godwit_pin_uncharge(client, step->charged);
+	}
+	mutex_unlock(&client->advise_lock);
 out:
 	kvfree(step->pfns);
 	return ret;
+}
+
+static int advise_apply(struct advise_step *step, unsigned long start, unsigned long end)
+{
+	if (step->set && (end - start) >> GODWIT_LEAF_SHIFT > ADVICE_LEAVES_MAX)
+		return -ENOSPC;
+	return step->hold ? advise_hold(step, start, end) : advise_range(step, start, end);
 }
 
 /**

@@ -36,6 +36,7 @@ int godwit_client_open(struct drm_device *drm, struct drm_file *file)
 	refcount_set(&client->refs, 1);
 	client->gdev = gdev;
 	mutex_init(&client->lock);
+	mutex_init(&client->advise_lock);
 	INIT_LIST_HEAD(&client->mirrors);
 	spin_lock_init(&client->ring_lock);
 	ret = xa_alloc_cyclic_irq(&gdev->clients, &client->id, client,

@@ -58,6 +58,9 @@ struct godwit_client {
 	/** @queue: made by the first job, stays to the end; or NULL. */
 	struct godwit_queue *queue;
 
+	/** @advise_lock: held by the one call that changes what advice pins; see advise.c. */
+	struct mutex advise_lock;
+
 	/** @ring_lock: protects @ring; innermost, taken anywhere, interrupts off. */
 	spinlock_t ring_lock;
 	/** @ring: event ring, or NULL. */

@@ -26,9 +26,9 @@
  * Locks, outermost first (docs/locking.md):
  *
  * &godwit_device.views_lock, &godwit_client.lock -> &godwit_queue.lock,
- * &godwit_mirror.chunks_lock, &godwit_export.prepare_lock -> mmap_lock ->
- * lock of an object or of a dma-buf (dma_resv) -> folio locks, locks of the reverse map ->
- * &godwit_chunk.lock -> &godwit_chunk.access, &godwit_export.attached_lock,
+ * &godwit_client.advise_lock -> &godwit_mirror.chunks_lock, &godwit_export.prepare_lock ->
+ * mmap_lock -> lock of an object or of a dma-buf (dma_resv) -> folio locks, locks of the reverse
+ * map -> &godwit_chunk.lock -> &godwit_chunk.access, &godwit_export.attached_lock,
  * &godwit_mirror.views_lock -> &godwit_zapper.lock, godwit_exports_lock,
  * &godwit_mirror.watch_lock, &godwit_mirror.pin_lock -> &godwit_vram.lock ->
  * &godwit_client.ring_lock.

@@ -5,10 +5,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "tests/kernel/jobs.h"
@@ -31,6 +34,37 @@ int detach(const Device& device) {
   args.client_version = GODWIT_UAPI_VERSION;
   args.flags = GODWIT_ATTACH_DETACH;
   return device.call(DRM_IOCTL_GODWIT_ATTACH, &args);
+}
+
+// Wherever the end of the address space meets it: nothing holds what it was given for.
+TEST_F(Lifetime, OfAnAddressSpaceEndsWhileItIsBeingAdvised) {
+  const Memory memory(gpu_.limits().max_pinned);
+  fill(memory.data(), memory.size(), 3);
+  unsigned ended = 0;
+  for (unsigned round = 0; round < rounds(40); ++round) {
+    ASSERT_EQ(gpu_.to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    std::atomic<bool> begun{false};
+    int error = 0;
+    std::thread advising([&] {
+      begun = true;
+      error = advise_pinned(gpu_, memory);
+    });
+    while (!begun) std::this_thread::yield();
+    // In each round somewhere else in it.
+    const auto then = std::chrono::steady_clock::now() + std::chrono::microseconds(100 * (round % 30));
+    while (std::chrono::steady_clock::now() < then) {
+    }
+    ASSERT_EQ(detach(gpu_), 0);
+    advising.join();
+    ASSERT_TRUE(error == 0 || error == -ESRCH) << error;
+    ended += error != 0;
+    // One that began after it has attached anew, and holds.
+    const int again = detach(gpu_);
+    ASSERT_TRUE(again == 0 || again == -ENOENT) << again;
+    ASSERT_EQ(gpu_.evict(GODWIT_EVICT_DEVICE).stayed, 0u) << "round " << round;
+  }
+  EXPECT_GT(ended, 0u);
+  EXPECT_BYTES(memory.data(), memory.size(), 3u);
 }
 
 // A descriptor with O_PATH keeps the name of a dma-buf, and so the dma-buf, but not its file: what has the file's place by then
