@@ -175,27 +175,31 @@ static struct godwit_queue *queue_get(struct godwit_client *client)
 	return queue;
 }
 
-/* Forgets jobs that nobody can fetch any more: their address spaces have ended. With the lock. */
-static void queue_reap(struct godwit_queue *queue)
+/*
+ * Forgets jobs that nobody can fetch any more: their address spaces have ended. With the lock; the
+ * caller lets go of those in @gone without it.
+ */
+static void queue_reap(struct godwit_queue *queue, struct list_head *gone)
 {
 	struct godwit_job *job, *next;
 
 	list_for_each_entry_safe(job, next, &queue->jobs, known) {
 		if (!job->done || job->claimed || atomic_read(&job->mm->mm_users))
 			continue;
-		list_del_init(&job->known);
+		list_move(&job->known, gone);
 		queue->nr_jobs--;
-		godwit_job_put(job);
 	}
 }
 
 static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 {
+	struct godwit_job *old, *next;
+	LIST_HEAD(gone);
 	int ret = 0;
 
 	mutex_lock(&queue->lock);
 	if (queue->nr_jobs >= GODWIT_QUEUE_JOBS)
-		queue_reap(queue);
+		queue_reap(queue, &gone);
 	if (queue->stopped) {
 		ret = queue->stopped;
 	} else if (queue->nr_jobs >= GODWIT_QUEUE_JOBS) {
@@ -211,6 +215,10 @@ static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 		queue->nr_jobs++;
 	}
 	mutex_unlock(&queue->lock);
+	list_for_each_entry_safe(old, next, &gone, known) {
+		list_del_init(&old->known);
+		godwit_job_put(old);
+	}
 	if (!ret)
 		wake_up_all(&queue->wake);
 	return ret;
