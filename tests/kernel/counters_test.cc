@@ -150,12 +150,14 @@ TEST_P(CountersTest, NoIncrementIsLost) {
     if (i * 8 % kStride == 0) continue;
     ASSERT_EQ(words[i], device_passes.load()) << "word " << i;
   }
-  printf("%s: %llu increments, %llu disturbances, %u busy, %llu device faults, %llu CPU faults, %llu invalidations\n",
-         setup.name, static_cast<unsigned long long>(expected * counters.count()),
-         static_cast<unsigned long long>(disturbances.load()), busy.load(),
-         static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_DEVICE_FAULTS, true)),
-         static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_CPU_FAULTS, true)),
-         static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_INVALIDATIONS, true)));
+  printf(
+      "%s: %llu increments, %llu disturbances, %u busy, %llu device faults, %llu CPU faults, %llu "
+      "invalidations\n",
+      setup.name, static_cast<unsigned long long>(expected) * counters.count(),
+      static_cast<unsigned long long>(disturbances.load()), busy.load(),
+      static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_DEVICE_FAULTS, true)),
+      static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_CPU_FAULTS, true)),
+      static_cast<unsigned long long>(gpu_.stat(GODWIT_STAT_INVALIDATIONS, true)));
 }
 
 // A view in another process is one more side.

@@ -21,18 +21,21 @@ class Environment : public ::testing::Environment {
  public:
   void SetUp() override {
     if (access(kModule, R_OK) != 0) return;
-    loaded = system((std::string("insmod ") + kModule).c_str()) == 0;
-    if (!loaded) ADD_FAILURE() << "insmod " << kModule;
+    loaded_ = system((std::string("insmod ") + kModule).c_str()) == 0;
+    if (!loaded_) ADD_FAILURE() << "insmod " << kModule;
   }
   void TearDown() override {
-    if (loaded) {
+    if (loaded_) {
       EXPECT_EQ(system("rmmod toycard"), 0);
     }
   }
-  static bool loaded;
+  static bool loaded() { return loaded_; }
+
+ private:
+  static bool loaded_;
 };
 
-bool Environment::loaded = false;
+bool Environment::loaded_ = false;
 
 std::unique_ptr<Device> toy() {
   for (int index = 0; index < Device::count(); ++index) {
@@ -45,7 +48,7 @@ std::unique_ptr<Device> toy() {
 class DriverSample : public ::testing::Test {
  protected:
   void SetUp() override {
-    if (!Environment::loaded) GTEST_SKIP() << "no driver in this VM (" << kModule << ")";
+    if (!Environment::loaded()) GTEST_SKIP() << "no driver in this VM (" << kModule << ")";
     card_ = toy();
     ASSERT_NE(card_, nullptr);
   }

@@ -190,6 +190,7 @@ void storm(const Device& first, const Device& second, uint32_t mode, int engines
   fill(memory.data(), memory.size(), 40);
   const Export shared(first, memory.data(), memory.size());
   std::vector<std::unique_ptr<Copier>> copiers;
+  copiers.reserve(static_cast<size_t>(engines));
   for (int engine = 0; engine < engines; ++engine) {
     copiers.push_back(std::make_unique<Copier>(engine, shared, mode, memory,
                                                static_cast<size_t>(engine) * kPart));
@@ -197,6 +198,7 @@ void storm(const Device& first, const Device& second, uint32_t mode, int engines
   std::atomic<bool> stop{false};
   const Bait bait;
   std::vector<std::thread> threads;
+  threads.reserve(copiers.size() + 1);
   for (const auto& copier : copiers) threads.emplace_back([&] { copier->run(stop); });
   // The CPU reads pages that may be in VRAM.
   threads.emplace_back([&] {

@@ -54,6 +54,7 @@ std::vector<std::string> nodes() {
   }
   closedir(folder);
   std::vector<std::string> paths;
+  paths.reserve(found.size());
   for (const auto& [generation, path] : found) paths.push_back(path);
   return paths;
 }

@@ -55,7 +55,8 @@ TEST_F(Queue, AtomicAddAddsToEachWordAndGivesTheLastOldValue) {
   Memory memory(4 * kPage);
   auto* words = reinterpret_cast<uint64_t*>(memory.data());
   words[1023] = 40;
-  const Done done = execute(gpu_, {op::add(words + 510, 514 * 8, 2), op::add(words + 1023, 8, ~0ull)});
+  const Done done = execute(
+      gpu_, {op::add(words + 510, 514 * sizeof(uint64_t), 2), op::add(words + 1023, 8, ~0ull)});
   ASSERT_TRUE(done.ok());
   EXPECT_EQ(done.results[0].value, 40u);
   EXPECT_EQ(done.results[1].value, 42u);
@@ -264,39 +265,39 @@ TEST_F(Queue, ListIsWalkedAcrossEvictions) {
   };
   const size_t vram = gpu_.info().vram_total;
   Memory memory(2 * vram);  // the list does not fit
-  const size_t kNodes = rounds(1000);
-  std::vector<Node*> order(kNodes);
-  for (size_t i = 0; i < kNodes; ++i) {
+  const size_t nodes = rounds(1000);
+  std::vector<Node*> order(nodes);
+  for (size_t i = 0; i < nodes; ++i) {
     const size_t page = (i * 7919) % (memory.size() / kPage);
     order[i] = reinterpret_cast<Node*>(memory.page(page) + (i * 48) % 4032);
   }
-  for (size_t i = 0; i < kNodes; ++i) {
+  for (size_t i = 0; i < nodes; ++i) {
     order[i]->value = i;
-    order[i]->next = i + 1 < kNodes ? order[i + 1] : nullptr;
+    order[i]->next = i + 1 < nodes ? order[i + 1] : nullptr;
   }
   std::atomic<bool> stop{false};
   std::thread evictor([&] {
     while (!stop) gpu_.evict(GODWIT_EVICT_DEVICE);
   });
-  Done done = execute(gpu_, {op::walk(order[0], kNodes, offsetof(Node, next))}, 60000);
+  Done done = execute(gpu_, {op::walk(order[0], nodes, offsetof(Node, next))}, 60000);
   stop = true;
   evictor.join();
   ASSERT_TRUE(done.ok()) << done.status;
-  EXPECT_EQ(done.results[0].value, kNodes);
+  EXPECT_EQ(done.results[0].value, nodes);
   EXPECT_GT(done.results[0].faults, 0u);
 
-  done = execute(gpu_, {op::walk(order[0], kNodes - 1, offsetof(Node, next))}, 60000);
+  done = execute(gpu_, {op::walk(order[0], nodes - 1, offsetof(Node, next))}, 60000);
   EXPECT_EQ(done.status, -ELOOP);
-  EXPECT_EQ(done.results[0].value, kNodes - 1);
-  EXPECT_EQ(done.results[0].fault_addr, address(order[kNodes - 1]));
+  EXPECT_EQ(done.results[0].value, nodes - 1);
+  EXPECT_EQ(done.results[0].fault_addr, address(order[nodes - 1]));
 
   order[10]->next = reinterpret_cast<Node*>(address(order[11]) + 1);
-  done = execute(gpu_, {op::walk(order[0], kNodes, offsetof(Node, next))});
+  done = execute(gpu_, {op::walk(order[0], nodes, offsetof(Node, next))});
   EXPECT_EQ(done.status, -EINVAL);
   EXPECT_EQ(done.results[0].value, 11u);
   for (const uint64_t wild : {uint64_t{8}, uint64_t{1} << 47, ~uint64_t{7}}) {
     order[10]->next = reinterpret_cast<Node*>(wild);
-    done = execute(gpu_, {op::walk(order[0], kNodes, offsetof(Node, next))});
+    done = execute(gpu_, {op::walk(order[0], nodes, offsetof(Node, next))});
     EXPECT_EQ(done.status, -EFAULT) << wild;
     EXPECT_EQ(done.results[0].value, 11u);
   }

@@ -138,7 +138,7 @@ void SoakModel::use_view() {
   if (view.count == 0) return;
   const size_t skip = draw(view.count);
   const Run run = allowed({view.region, view.first + skip, std::min<size_t>(view.count - skip, 64)}, kWrite);
-  if (run.count == 0) return;
+  if (run.bytes() == 0) return;
   uint8_t* seen = view_at(place) + (run.first - view.first) * kPage;
   if (memcmp(seen, run.copy(), run.bytes()) != 0) return fail("view: the device sees other bytes");
   const size_t from = draw(run.bytes()), bytes = 1 + draw(run.bytes() - from);

@@ -121,9 +121,9 @@ TEST(Unplug, TwoDevicesOnOneRangeLoseNoIncrement) {
   SoftDevice first("private:16M"), second("private:16M");
   Device a(first.index()), b(second.index());
   Memory memory(32 * kPage);
-  const unsigned kRounds = rounds(150);
+  const unsigned turns = rounds(150);
   auto side = [&](Device* gpu) {
-    for (unsigned round = 0; round < kRounds; ++round) {
+    for (unsigned round = 0; round < turns; ++round) {
       const Done done = execute(*gpu, {op::add(memory.data(), memory.size(), 1)}, 60000);
       ASSERT_TRUE(done.ok()) << done.error << " " << done.status;
     }
@@ -132,11 +132,13 @@ TEST(Unplug, TwoDevicesOnOneRangeLoseNoIncrement) {
   one.join();
   two.join();
   const auto* words = reinterpret_cast<uint64_t*>(memory.data());
-  for (size_t i = 0; i < memory.size() / 8; ++i) ASSERT_EQ(words[i], 2u * kRounds) << i;
+  for (size_t i = 0; i < memory.size() / 8; ++i) ASSERT_EQ(words[i], 2u * turns) << i;
   EXPECT_GT(a.stat(GODWIT_STAT_PEER_FETCHES) + b.stat(GODWIT_STAT_PEER_FETCHES), 0u);
   printf("peer fetches %llu, ping-pong %llu\n",
-         static_cast<unsigned long long>(a.stat(GODWIT_STAT_PEER_FETCHES) + b.stat(GODWIT_STAT_PEER_FETCHES)),
-         static_cast<unsigned long long>(a.stat(GODWIT_STAT_PING_PONG) + b.stat(GODWIT_STAT_PING_PONG)));
+         static_cast<unsigned long long>(a.stat(GODWIT_STAT_PEER_FETCHES)) +
+             b.stat(GODWIT_STAT_PEER_FETCHES),
+         static_cast<unsigned long long>(a.stat(GODWIT_STAT_PING_PONG)) +
+             b.stat(GODWIT_STAT_PING_PONG));
 }
 
 // A page in the VRAM of the other device, used in place: it goes to RAM, which both can reach.

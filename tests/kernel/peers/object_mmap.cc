@@ -19,6 +19,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
 #include <mutex>
 #include <string>
 #include <thread>
@@ -69,21 +70,27 @@ void move_about(Mapped* object) {
 }
 
 void* map_object(size_t bytes, int protection, int fd) {
-  auto* object = new Mapped;
+  auto object = std::make_unique<Mapped>();
   object->bytes = bytes;
   object->node = dup(fd);
   drm_godwit_gem_create args = {};
   args.size = bytes;
   args.place = GODWIT_PLACE_VRAM;
-  if (ioctl(object->node, DRM_IOCTL_GODWIT_GEM_CREATE, &args) != 0) return MAP_FAILED;
+  if (ioctl(object->node, DRM_IOCTL_GODWIT_GEM_CREATE, &args) != 0) {
+    close(object->node);
+    return MAP_FAILED;
+  }
   object->handle = args.handle;
   object->data = kernel_mmap(nullptr, bytes, protection, MAP_SHARED, object->node,
                              static_cast<off_t>(args.map_offset));
-  if (object->data == MAP_FAILED) return MAP_FAILED;
-  if (getenv("OBJECT_MMAP_MOVES") != nullptr) object->mover = std::thread(move_about, object);
+  if (object->data == MAP_FAILED) {
+    close(object->node);
+    return MAP_FAILED;
+  }
+  if (getenv("OBJECT_MMAP_MOVES") != nullptr) object->mover = std::thread(move_about, object.get());
   const std::lock_guard<std::mutex> guard(lock);
-  mapped().push_back(object);
-  return object->data;
+  mapped().push_back(object.release());
+  return mapped().back()->data;
 }
 
 uint64_t pages_home(int node) {

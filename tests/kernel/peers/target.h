@@ -2,6 +2,7 @@
 // What peers do DMA to: memory of each kind of VRAM, behind one interface.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <ostream>
 
@@ -14,9 +15,9 @@ namespace godwit::guest {
 
 // How long tests go on: once with every change, longer by hand.
 #ifdef GODWIT_LONG
-inline constexpr unsigned kLength = 20;
+inline constexpr uint64_t kLength = 20;
 #else
-inline constexpr unsigned kLength = 1;
+inline constexpr uint64_t kLength = 1;
 #endif
 
 enum class Kind { kSoft, kPrivate, kCoherent, kExplicit };

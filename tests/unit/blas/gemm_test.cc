@@ -358,6 +358,7 @@ TEST_F(GemmTest, ThreadsMayMultiplyAtTheSameTime) {
     one.result = test::expected(one.wanted, one.a, one.b, one.c);
   }
   std::vector<std::thread> threads;
+  threads.reserve(work.size());
   for (Work& one : work) {
     threads.emplace_back([this, &one] {
       for (int round = 0; round < 20; ++round) one.ok = runner_->run(one.wanted).ok() && one.ok;

@@ -33,7 +33,7 @@ std::vector<std::pair<std::uintptr_t, std::uint64_t>> runs(const Matrix& matrix,
 TEST(Matrix, ExtentsBeyond31BitsAreRight) {
   const std::uint64_t ld = 1ULL << 30;
   const Matrix tall = matrix(0x1000, 64, 5, ld, 4);
-  EXPECT_EQ(tall.extent(), 4 * ld * 4 + 64 * 4);
+  EXPECT_EQ(tall.extent(), 4 * ld * 4 + 64ULL * 4);
   EXPECT_EQ(tall.part(10, 4, 2, 1).base(), at(0x1000 + (4 * ld + 10) * 4));
   const Operand operand = tall.operand(Access::kRead);
   EXPECT_EQ(operand.count, 5U);

@@ -198,7 +198,7 @@ TEST_P(DeviceTest, ThreadsCopyWhileACommandRuns) {
   const BusyWork work(take_frames(BusyWork::frames(384)), 384);
   Ticket ticket = 0;
   for (int i = 0; i < 4; ++i) ASSERT_EQ(device_->submit(work.command(), &ticket), 0);
-  const std::vector<std::uint64_t> frames = take_frames(4 * 40);
+  const std::vector<std::uint64_t> frames = take_frames(std::size_t{4} * 40);
   std::atomic<int> wrong{0};
   std::vector<std::thread> threads;
   for (std::size_t t = 0; t < 4; ++t) {

@@ -81,8 +81,9 @@ TEST_P(DeviceTest, WalksFollowTheProgramsPointersAcrossFrames) {
 TEST_P(DeviceTest, WalksStopAtPointersThatLeadOut) {
   constexpr std::uint64_t kBase = 0x10'0000;
   ProgramMemory memory(kBase, take_frames(1));
-  for (const std::uint64_t wild : {std::uint64_t{8}, kBase + 1024 * 16 + 4, kBase + kChunkBytes,
-                                   kBase + kChunkBytes - 8, ~std::uint64_t{7}}) {
+  for (const std::uint64_t wild :
+       {std::uint64_t{8}, kBase + std::uint64_t{16} * 1024 + 4, kBase + kChunkBytes,
+        kBase + kChunkBytes - 8, ~std::uint64_t{7}}) {
     const std::uint64_t head = make_list(memory, 16, 5);
     memory.put(kBase + 8, wild);  // of the last node
     transfer(Direction::kToDevice, memory.table, memory.bytes);

@@ -32,6 +32,7 @@ TEST_F(PagePoolTest, SlotsAreDistinctAndInsideTheirSize) {
 
 TEST_F(PagePoolTest, KeepsNoMoreWarmThanItMay) {
   std::vector<std::byte*> slots;
+  slots.reserve(8);
   for (int index = 0; index < 8; ++index) slots.push_back(pool_->take_empty(SlotSize::kBlock));
   for (std::byte* slot : slots) pool_->give_full(SlotSize::kBlock, slot);
   EXPECT_EQ(pool_->warm_bytes(), 4 * kBlockBytes);

@@ -39,6 +39,7 @@ TEST_F(PageTableTest, TheLockExcludes) {
   constexpr int kRounds = 20'000;
   int counter = 0;
   std::vector<std::thread> threads;
+  threads.reserve(4);
   for (int index = 0; index < 4; ++index) {
     threads.emplace_back([&] {
       for (int round = 0; round < kRounds; ++round) {

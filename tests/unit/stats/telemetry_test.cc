@@ -31,7 +31,7 @@ class TelemetryTest : public ::testing::Test {
 
   // A whole file with `events` events in a ring of `slots`.
   std::string whole_file(std::uint32_t slots, std::uint64_t events) {
-    const std::string file = path("whole.stats");
+    std::string file = path("whole.stats");
     auto created = Telemetry::create(file, slots);
     EXPECT_TRUE(created.has_value());
     for (std::uint64_t i = 0; i < events; ++i) {

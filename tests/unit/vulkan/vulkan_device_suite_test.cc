@@ -5,7 +5,7 @@ namespace godwit {
 namespace {
 
 DeviceFactory by_path(std::string name, std::string path) {
-  return {std::move(name), [path](DeviceOptions options) {
+  return {std::move(name), [path = std::move(path)](DeviceOptions options) {
             options.transfer = path;
             return make_vulkan_device(options);
           }};

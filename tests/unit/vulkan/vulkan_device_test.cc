@@ -268,7 +268,7 @@ TEST_F(VulkanTest, DirectCopyCompletesWhileACommandRuns) {
   // As often as that takes where the largest size is too fast.
   const double seconds = 2 * std::pow(static_cast<double>(n), 3) / std::max(rate, 1e9);
   Ticket ticket = 0;
-  for (double left = 0.5; left > seconds / 2; left -= seconds) {
+  for (long left = std::lround(0.5 / seconds); left > 0; --left) {
     ASSERT_EQ(device_->submit(square.command(), &ticket), 0);
   }
   const std::vector<std::byte> bytes = random_bytes(kChunkBytes, 4);

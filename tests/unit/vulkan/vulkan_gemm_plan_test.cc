@@ -70,11 +70,12 @@ TEST(GemmPlan, EmptyProductIsNoDispatch) {
 }
 
 TEST(GemmPlan, EachTileGetsAllOfKInOrder) {
+  constexpr std::uint64_t kTile = 64;
   check(product(130, 70, 5), {64, 64}, 65535, 65535);
   check(product(1000, 1000, 0), {64, 64}, 65535, 65535);
-  check(product(64 * 700, 64, 3), {64, 64}, 100, 100);
-  check(product(64, 64 * 700 + 1, 3), {64, 64}, 100, 7);
-  check(product(64 * 70000, 1, 1), {64, 64}, 65535, 65535);
+  check(product(kTile * 700, 64, 3), {64, 64}, 100, 100);
+  check(product(64, kTile * 700 + 1, 3), {64, 64}, 100, 7);
+  check(product(kTile * 70000, 1, 1), {64, 64}, 65535, 65535);
   check(product(1, 1, 1000000), {64, 64}, 65535, 65535);
   check(product(20000, 20000, 200000), {64, 64}, 65535, 65535);
   check(product(20000, 20000, 20000), {32, 32}, 65535, 65535);
