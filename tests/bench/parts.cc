@@ -25,7 +25,7 @@ struct Part {
 };
 
 class NoFaults final : public FaultSink {
-  void on_fault(std::byte*, bool, bool, Turn&) noexcept override {}
+  FaultEnd on_fault(std::byte*, bool, bool, Turn&) noexcept override { return FaultEnd::kWaits; }
   void on_fork(ChildMemory&) noexcept override {}
   void on_handlers_gone() noexcept override {}
 };

@@ -122,6 +122,22 @@ TEST_P(Failure, AFaultThatCannotBeServedYetIsAskedAgain) {
   }
 }
 
+// It would only fault and fail again, and keep a fork's event from being read.
+TEST_P(Failure, WhoWaitsBehindAFaultThatCannotBeServedYetIsNotWokenForIt) {
+  if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
+  std::byte* base = region(kBlockBytes);
+  fill(base, kBlockBytes, 6);
+  (void)to_device(base, kBlockBytes);
+  EXPECT_TRUE(engine().discard(base, kBlockBytes));
+  fake_host().fail_next(FakeStep::kZeroIn, EAGAIN, 2);  // for the range, and for the page alone
+  core().table.block(core().table.page_of(base) / kPagesPerBlock).wake = true;  // a thread waits
+  const std::size_t before = fake_host().wakes();
+  std::uint32_t word = 1;
+  load(&word, base, sizeof(word));
+  EXPECT_EQ(word, 0U);
+  EXPECT_EQ(fake_host().wakes() - before, 1U) << "once the page was there";
+}
+
 TEST_P(Failure, AHostWithoutMemoryKeepsPagesInVram) {
   if (!fake() || !full()) GTEST_SKIP() << "only the fake host at the full level fails on demand";
   std::byte* base = region(kBlockBytes);

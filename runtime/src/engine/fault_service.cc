@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include "runtime/src/engine/fault_service.h"
 
-#include <sched.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -14,14 +13,14 @@
 
 namespace godwit {
 
-void FaultService::on_fault(std::byte* address, bool write, bool write_protected,
-                            Turn& turn) noexcept {
+FaultEnd FaultService::on_fault(std::byte* address, bool write, bool write_protected,
+                                Turn& turn) noexcept {
   const std::uint64_t start = monotonic_ns();
   Statistics& statistics = core_.statistics();
   if (!core_.arena.contains(address)) {
     // Only pool slots are armed besides the arena, and nobody touches an empty one.
     ++statistics.faults_spurious;
-    return;
+    return FaultEnd::kWaits;
   }
   const std::size_t page = core_.table.page_of(address);
   const std::size_t block = page / kPagesPerBlock;
@@ -29,19 +28,22 @@ void FaultService::on_fault(std::byte* address, bool write, bool write_protected
     core_.table.block(block).wake.store(true);
     if (!core_.table.try_lock(block)) {
       ++statistics.faults_deferred;
-      return;
+      return FaultEnd::kWaits;
     }
   }
-  const BlockGuard guard(core_, block, std::adopt_lock);
-  serve(page, write, write_protected, turn);
+  BlockGuard guard(core_, block, std::adopt_lock);
+  const FaultEnd end = serve(page, write, write_protected, turn);
   ++(write ? statistics.faults_write : statistics.faults_read);
   statistics.fault_nanoseconds += monotonic_ns() - start;
   core_.telemetry.record(EventKind::kFault, Cause::kCpuFault, start,
                          reinterpret_cast<std::uintptr_t>(address), kPageBytes, false,
                          write ? 1 : 0);
+  if (end == FaultEnd::kAgain) guard.unlock_for_host();
+  return end;
 }
 
-void FaultService::serve(std::size_t page, bool write, bool write_protected, Turn& turn) noexcept {
+FaultEnd FaultService::serve(std::size_t page, bool write, bool write_protected,
+                             Turn& turn) noexcept {
   std::byte* address = core_.table.address(page);
   switch (core_.table.state(page)) {
     case PageState::kDevice: return serve_device(page, write, turn);
@@ -50,12 +52,10 @@ void FaultService::serve(std::size_t page, bool write, bool write_protected, Tur
     case PageState::kBoth: {
       if (write_protected) {
         const PageRange chunk{align_down(page, kPagesPerChunk), kPagesPerChunk};
-        if (migrator_.mover().untrack(chunk) == 0) return;
+        if (migrator_.mover().untrack(chunk) == 0) return FaultEnd::kServed;
         // A neighbour's mapping may be somebody else's: ask for the page.
-        if (migrator_.mover().untrack({page, 1}) == 0) return;
-        // A fork under way: the thread is woken, stores again, and is served then.
-        ::sched_yield();
-        break;
+        if (migrator_.mover().untrack({page, 1}) == 0) return FaultEnd::kServed;
+        return FaultEnd::kAgain;  // a fork under way
       }
       std::uint8_t present = 1;
       if (core_.host->scan_present(address, {&present, 1}) == 0 && present == 0) {
@@ -67,14 +67,20 @@ void FaultService::serve(std::size_t page, bool write, bool write_protected, Tur
       ++core_.statistics().faults_spurious;
       break;
     }
-    case PageState::kLost:
-      (void)core_.host->poison(address, kPageBytes);
-      break;
+    case PageState::kLost: return poison(page);
     default:
       ++core_.statistics().faults_spurious;
       break;
   }
   (void)core_.host->wake(address, kPageBytes);
+  return FaultEnd::kServed;
+}
+
+FaultEnd FaultService::poison(std::size_t page) noexcept {
+  std::byte* address = core_.table.address(page);
+  if (core_.host->poison(address, kPageBytes) == -EAGAIN) return FaultEnd::kAgain;
+  (void)core_.host->wake(address, kPageBytes);
+  return FaultEnd::kServed;
 }
 
 PageRange FaultService::window(std::size_t page) const noexcept {
@@ -84,7 +90,7 @@ PageRange FaultService::window(std::size_t page) const noexcept {
   return {first + wanted.first, wanted.count};
 }
 
-void FaultService::serve_empty(std::size_t page, bool write, Turn& turn) noexcept {
+FaultEnd FaultService::serve_empty(std::size_t page, bool write, Turn& turn) noexcept {
   // The neighbours that are empty too, within the window, contiguous with the page.
   const PageRange limits = window(page);
   std::size_t first = page;
@@ -113,9 +119,11 @@ void FaultService::serve_empty(std::size_t page, bool write, Turn& turn) noexcep
   if (block.streak < 16) ++block.streak;
   block.failing_since = 0;
   (void)core_.host->wake(address, run.count * kPageBytes);
+  return FaultEnd::kServed;
 }
 
-void FaultService::serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept {
+FaultEnd FaultService::serve_file(const FileSource& source, PageRange run,
+                                  std::size_t page) noexcept {
   Block& block = core_.table.block(page / kPagesPerBlock);
   for (std::size_t at = run.first; at < run.end();) {
     const std::size_t chunk_end = align_down(at, kPagesPerChunk) + kPagesPerChunk;
@@ -125,11 +133,7 @@ void FaultService::serve_file(const FileSource& source, PageRange run, std::size
     const bool wanted = piece.first <= page && page < piece.end();
     if (error == 0 || !wanted || core_.table.state(page) != PageState::kEmpty) continue;
     // As a mapping of the kernel's: what cannot be read is SIGBUS, not zeros.
-    if (error != -EAGAIN && error != -ENOMEM && error != -EEXIST) {
-      (void)core_.host->poison(core_.table.address(page), kPageBytes);
-      (void)core_.host->wake(core_.table.address(page), kPageBytes);
-      return;
-    }
+    if (error != -EAGAIN && error != -ENOMEM && error != -EEXIST) return poison(page);
     // Alone: a range that crosses the border of two mappings is refused as a whole.
     (void)load_to_host(core_, source, {page, 1});
   }
@@ -137,11 +141,12 @@ void FaultService::serve_file(const FileSource& source, PageRange run, std::size
   if (block.streak < 16) ++block.streak;
   block.failing_since = 0;
   (void)core_.host->wake(core_.table.address(run.first), run.count * kPageBytes);
+  return FaultEnd::kServed;
 }
 
-void FaultService::ask_again(std::size_t page) noexcept {
-  // A fork under way, or no memory at the moment: the thread is woken, faults again, and is served
-  // then. Where that goes on for too long it gets SIGBUS: an end that can be seen.
+FaultEnd FaultService::ask_again(std::size_t page) noexcept {
+  // A fork under way, or no memory at the moment: the thread is woken later, faults again, and is
+  // served then. Where that goes on for too long it gets SIGBUS: an end that can be seen.
   Block& block = core_.table.block(page / kPagesPerBlock);
   const std::uint64_t now = monotonic_ns();
   constexpr auto kLimit = static_cast<std::uint64_t>(
@@ -153,8 +158,7 @@ void FaultService::ask_again(std::size_t page) noexcept {
     (void)!::write(STDERR_FILENO, kText.data(), kText.size());
     (void)core_.host->poison(core_.table.address(page), kPageBytes);
   }
-  ::sched_yield();
-  (void)core_.host->wake(core_.table.address(page), kPageBytes);
+  return FaultEnd::kAgain;
 }
 
 bool FaultService::conflicts(std::size_t page, bool write) const noexcept {
@@ -164,13 +168,13 @@ bool FaultService::conflicts(std::size_t page, bool write) const noexcept {
   return holds.writers != 0 || (write && holds.readers != 0);
 }
 
-void FaultService::serve_device(std::size_t page, bool write, Turn& turn) noexcept {
+FaultEnd FaultService::serve_device(std::size_t page, bool write, Turn& turn) noexcept {
   const std::uint64_t start = monotonic_ns();
   Block& block = core_.table.block(page / kPagesPerBlock);
   if (conflicts(page, write)) {
     block.wake_on_release.store(true);
     ++core_.statistics().faults_deferred;
-    return;
+    return FaultEnd::kWaits;
   }
   const PageRange limits = window(page);
   std::size_t first = page;
@@ -193,11 +197,9 @@ void FaultService::serve_device(std::size_t page, bool write, Turn& turn) noexce
   core_.telemetry.record(EventKind::kMigrate, Cause::kCpuFault, start,
                          reinterpret_cast<std::uintptr_t>(core_.table.address(first)),
                          tally.moved * kPageBytes, false);
-  if (core_.table.state(page) == PageState::kDevice) {
-    ask_again(page);
-  } else {
-    block.failing_since = 0;
-  }
+  if (core_.table.state(page) == PageState::kDevice) return ask_again(page);
+  block.failing_since = 0;
+  return FaultEnd::kServed;
 }
 
 void FaultService::after_release(Core& core, std::size_t block) noexcept {

@@ -14,7 +14,8 @@ class FaultService final : public FaultSink {
  public:
   FaultService(Core& core, Migrator& migrator) : core_(core), migrator_(migrator) {}
 
-  void on_fault(std::byte* address, bool write, bool write_protected, Turn& turn) noexcept override;
+  FaultEnd on_fault(std::byte* address, bool write, bool write_protected,
+                    Turn& turn) noexcept override;
   void on_fork(ChildMemory& child) noexcept override;
   void on_handlers_gone() noexcept override;
 
@@ -23,11 +24,12 @@ class FaultService final : public FaultSink {
   static void after_release(Core& core, std::size_t block) noexcept;
 
  private:
-  void serve(std::size_t page, bool write, bool write_protected, Turn& turn) noexcept;
-  void serve_empty(std::size_t page, bool write, Turn& turn) noexcept;
-  void serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept;
-  void serve_device(std::size_t page, bool write, Turn& turn) noexcept;
-  void ask_again(std::size_t page) noexcept;
+  FaultEnd serve(std::size_t page, bool write, bool write_protected, Turn& turn) noexcept;
+  FaultEnd serve_empty(std::size_t page, bool write, Turn& turn) noexcept;
+  FaultEnd serve_file(const FileSource& source, PageRange run, std::size_t page) noexcept;
+  FaultEnd serve_device(std::size_t page, bool write, Turn& turn) noexcept;
+  FaultEnd ask_again(std::size_t page) noexcept;
+  FaultEnd poison(std::size_t page) noexcept;
   [[nodiscard]] bool conflicts(std::size_t page, bool write) const noexcept;
   [[nodiscard]] PageRange window(std::size_t page) const noexcept;
 

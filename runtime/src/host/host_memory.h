@@ -17,7 +17,6 @@
 
 namespace godwit {
 
-/// Receives faults, on threads of the implementation, several at once.
 /// The right to wait for the next fault. One handler has it: two that wait would both wake for each.
 class Turn {
  public:
@@ -27,14 +26,23 @@ class Turn {
   virtual void pass() noexcept = 0;
 };
 
+/// What became of a fault.
+enum class FaultEnd : std::uint8_t {
+  kServed,  // the thread goes on
+  kWaits,   // somebody else wakes the thread
+  kAgain,   // nobody can serve it now. The host wakes whoever waits in its block, to fault again,
+            // but first looks for what else there is: an event may be what the page waits for
+};
+
+/// Receives faults, on threads of the implementation, several at once.
 class FaultSink {
  public:
   virtual ~FaultSink() = default;
   /// A thread touched `address`, is asleep, and sleeps until the page is put in, or woken.
   /// `write_protected`: the page is there, but write-tracked, and the thread wants to write.
   /// `turn` is the calling handler's.
-  virtual void on_fault(std::byte* address, bool write, bool write_protected,
-                        Turn& turn) noexcept = 0;
+  [[nodiscard]] virtual FaultEnd on_fault(std::byte* address, bool write, bool write_protected,
+                                          Turn& turn) noexcept = 0;
   /// The process forked. `child` puts pages into the child, which waits.
   virtual void on_fork(class ChildMemory& child) noexcept = 0;
   /// No handler is left; nobody will serve another fault. Called on the last one's thread.

@@ -106,6 +106,11 @@ class BlockGuard {
     }
     core_ = nullptr;
   }
+  /// The same for a handler that answers FaultEnd::kAgain: the host wakes them.
+  void unlock_for_host() noexcept {
+    (void)core_->table.unlock(block_);
+    core_ = nullptr;
+  }
 
  private:
   Core* core_;

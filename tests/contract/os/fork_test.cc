@@ -295,7 +295,7 @@ TEST_P(Fork, StoresToCleanCopiesGoOnMeanwhile) {
   const Watchdog watchdog("stores to clean copies while the process forks");
   constexpr std::size_t kCopied = std::size_t{64} << 20;  // what makes a fork take milliseconds
   constexpr std::size_t kClean = std::size_t{4} << 20;
-  constexpr std::size_t kStorers = 1;
+  constexpr std::size_t kStorers = 4;  // more than there are handlers
   constexpr std::uint32_t kForks = 4;
   constexpr std::chrono::microseconds kPause{30};
   std::byte* copied = region(kCopied);

@@ -72,7 +72,7 @@ int FakeHost::touch(const void* address, std::size_t bytes, bool write, const Ac
         write_protected = (now & kPresent) != 0;
       }
       if (round == kTouchBound) return -ETIMEDOUT;
-      sink_->on_fault(page, write, write_protected, alone);
+      (void)sink_->on_fault(page, write, write_protected, alone);
       if (round > 2) std::this_thread::yield();
     }
   }
@@ -205,7 +205,10 @@ int FakeHost::drop(std::byte* address, std::size_t bytes) noexcept {
   return 0;
 }
 
-int FakeHost::wake(std::byte* /*address*/, std::size_t /*bytes*/) noexcept { return 0; }
+int FakeHost::wake(std::byte* /*address*/, std::size_t /*bytes*/) noexcept {
+  ++wakes_;
+  return 0;
+}
 
 int FakeHost::track(std::byte* address, std::size_t bytes, bool on) noexcept {
   const std::lock_guard guard(mutex_);

@@ -38,6 +38,8 @@ class FakeHost final : public HostMemory {
   void pin(const void* address, std::size_t bytes, bool pinned);
   /// Pages that were dropped while they were pinned: a device goes on writing to what nobody sees.
   [[nodiscard]] std::size_t orphans() const noexcept { return orphans_.load(); }
+  /// How often threads that wait for a page were woken by a call of its own.
+  [[nodiscard]] std::size_t wakes() const noexcept { return wakes_.load(); }
 
   [[nodiscard]] const HostInfo& info() const noexcept override { return info_; }
   [[nodiscard]] Result<> attach(std::byte* base, std::size_t bytes, FaultSink* sink) override;
@@ -105,6 +107,7 @@ class FakeHost final : public HostMemory {
   };
   Script scripts_[7];
   std::atomic<std::size_t> orphans_{0};
+  std::atomic<std::size_t> wakes_{0};
 };
 
 }  // namespace godwit

@@ -20,9 +20,10 @@
 namespace godwit {
 namespace {
 
-// A fork that is under way makes every call answer EAGAIN until its event has been read, which
-// another handler does within microseconds. Beyond the bound the caller puts the work off.
+// A fork that is under way makes every call answer EAGAIN until a handler has read its event.
+// Beyond the bound the caller puts the work off.
 constexpr int kAgainBound = 200;
+thread_local int again_bound = kAgainBound;
 
 std::uint64_t as_int(const void* address) {
   return static_cast<std::uint64_t>(reinterpret_cast<std::uintptr_t>(address));
@@ -72,6 +73,9 @@ std::uint64_t wanted_features(HostLevel level, bool fork_events) {
 }
 
 }  // namespace
+
+AtOnceScope::AtOnceScope() noexcept { again_bound = 1; }
+AtOnceScope::~AtOnceScope() { again_bound = kAgainBound; }
 
 Result<Uffd> Uffd::open(HostLevelWish wish) {
   std::vector<std::string> reasons;
@@ -162,7 +166,7 @@ int Uffd::move(std::byte* to, std::byte* from, std::size_t bytes, std::size_t* m
     }
     if (error != -EAGAIN) return error;
     if (request.moved > 0) continue;
-    if (++again == kAgainBound) return -EAGAIN;
+    if (++again >= again_bound) return -EAGAIN;
     ::sched_yield();
   }
   return 0;
@@ -201,7 +205,7 @@ int Uffd::copy_through(int fd, std::byte* to, const std::byte* from, std::size_t
     if (error == 0 || *copied == bytes) continue;
     if (error != -EAGAIN) return error;
     if (request.copy > 0) continue;
-    if (++again == kAgainBound) return -EAGAIN;
+    if (++again >= again_bound) return -EAGAIN;
     ::sched_yield();
   }
   return 0;
@@ -221,7 +225,7 @@ int Uffd::zero(std::byte* address, std::size_t bytes) noexcept {
     }
     if (error != -EAGAIN) return error;
     if (request.zeropage > 0) continue;
-    if (++again == kAgainBound) return -EAGAIN;
+    if (++again >= again_bound) return -EAGAIN;
     ::sched_yield();
   }
   return 0;
@@ -241,13 +245,11 @@ int Uffd::protect(std::byte* address, std::size_t bytes, bool on) noexcept {
   uffdio_writeprotect request{};
   request.range = {.start = as_int(address), .len = bytes};
   request.mode = on ? UFFDIO_WRITEPROTECT_MODE_WP : 0;
-  int error = 0;
-  for (int again = 0; again < kAgainBound; ++again) {
-    error = call(fd_, UFFDIO_WRITEPROTECT, &request);
-    if (error != -EAGAIN) return error;
+  for (int again = 0;;) {
+    const int error = call(fd_, UFFDIO_WRITEPROTECT, &request);
+    if (error != -EAGAIN || ++again >= again_bound) return error;
     ::sched_yield();
   }
-  return error;
 }
 
 int Uffd::wake(std::byte* address, std::size_t bytes) noexcept {

@@ -16,6 +16,16 @@ namespace godwit {
 
 enum class HostLevelWish : std::uint8_t { kAuto, kFull, kResident };
 
+/// While it lives, this thread's calls that meet a fork under way answer at once: for a thread that
+/// may have to read the fork's event.
+class AtOnceScope {
+ public:
+  AtOnceScope() noexcept;
+  ~AtOnceScope();
+  AtOnceScope(const AtOnceScope&) = delete;
+  AtOnceScope& operator=(const AtOnceScope&) = delete;
+};
+
 /// Owns the descriptors. Calls answer 0 or a negative errno and never allocate.
 class Uffd {
  public:

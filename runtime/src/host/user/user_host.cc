@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -92,6 +94,36 @@ class HandlerTurn final : public Turn {
  private:
   std::binary_semaphore& turn_;
   bool mine_ = false;
+};
+
+/// The blocks whose faults a handler has put off. The kernel hands out an event only where no fault
+/// waits to be read, and while a fork's event waits it fills no page: threads that were woken at
+/// once would fault again, and with more of them than handlers the event would never be read. So a
+/// handler wakes them once it has found nothing to read, or could serve another fault. Until then
+/// it neither sleeps nor waits for its turn.
+class PutOff {
+ public:
+  explicit PutOff(Uffd& uffd) : uffd_(uffd) {}
+  ~PutOff() { wake(); }
+  PutOff(const PutOff&) = delete;
+  PutOff& operator=(const PutOff&) = delete;
+  [[nodiscard]] bool any() const noexcept { return first_ < end_; }
+  void add(std::uintptr_t address) noexcept {
+    const std::uintptr_t block = align_down(address, kBlockBytes);
+    first_ = std::min(first_, block);
+    end_ = std::max(end_, block + kBlockBytes);
+  }
+  void wake() noexcept {
+    if (any()) (void)uffd_.wake(reinterpret_cast<std::byte*>(first_), end_ - first_);
+    first_ = kNone;
+    end_ = 0;
+  }
+
+ private:
+  static constexpr std::uintptr_t kNone = ~std::uintptr_t{0};
+  Uffd& uffd_;
+  std::uintptr_t first_ = kNone;
+  std::uintptr_t end_ = 0;
 };
 
 class UserHost final : public HostMemory {
@@ -257,9 +289,10 @@ void UserHost::serve() noexcept {
 /// True when told to stop, false when this handler cannot go on.
 bool UserHost::serve_until_told() noexcept {
   HandlerTurn turn(turn_);
+  PutOff put_off(uffd_);
   int looks = 0;  // left before this handler sleeps
   while (true) {
-    turn.take();
+    if (!put_off.any()) turn.take();
     uffd_msg message;
     std::unique_lock reading(read_mutex_);
     const ssize_t got = ::read(uffd_.fd(), &message, sizeof(message));
@@ -272,6 +305,12 @@ bool UserHost::serve_until_told() noexcept {
     reading.unlock();
     if (got != static_cast<ssize_t>(sizeof(message))) {
       if (got >= 0 || (error != EAGAIN && error != EINTR)) return false;
+      if (put_off.any()) {
+        if (error == EINTR) continue;
+        ::sched_yield();  // the event may have been read, and its fork not have gone on yet
+        put_off.wake();
+        continue;
+      }
       if (looks-- > 0) continue;
       std::array<pollfd, 2> wait = {{{uffd_.fd(), POLLIN, 0}, {stop_, POLLIN, 0}}};
       if (::poll(wait.data(), wait.size(), -1) < 0 && errno != EINTR) return false;
@@ -288,10 +327,14 @@ bool UserHost::serve_until_told() noexcept {
       continue;
     }
     if (message.event == UFFD_EVENT_PAGEFAULT) {
+      const std::uintptr_t address = message.arg.pagefault.address;
       const std::uint64_t flags = message.arg.pagefault.flags;
-      sink_->on_fault(reinterpret_cast<std::byte*>(message.arg.pagefault.address),
-                      (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
-                      (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, turn);
+      const AtOnceScope at_once;
+      const FaultEnd end = sink_->on_fault(reinterpret_cast<std::byte*>(address),
+                                           (flags & UFFD_PAGEFAULT_FLAG_WRITE) != 0,
+                                           (flags & UFFD_PAGEFAULT_FLAG_WP) != 0, turn);
+      if (end == FaultEnd::kAgain) put_off.add(address);
+      if (end == FaultEnd::kServed) put_off.wake();
     }
   }
 }
