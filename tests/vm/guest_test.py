@@ -6,7 +6,7 @@ usage: guest_test.py [OPTION]... PROGRAM...    (godwit_guest_test in defs.bzl; t
 
 All run in one boot. A case during which the kernel complained has failed, whatever the program says. A program that panics the
 kernel or hangs in it ends the boot, and those after it run in another. When the VM is lost, nothing is known of what had not
-ended: each such program is a failure that says VM LOST, and so is the last line.
+ended: each such program is a failure that says VM LOST, or else the end of the boot is one, and so is the last line.
 """
 
 import argparse
@@ -144,15 +144,16 @@ def run_all(machine, programs, options, report, logs):
             print(f"-- boot {boot}: {text}")
         print(f"-- boot {boot}: {len(begun)} programs in {outcome.seconds:.0f} s")
         ended_by_program = outcome.unfinished is not None and (outcome.log.panic or outcome.stuck)
-        if not outcome.done:
+        lost = outcome.lost or not outcome.done
+        if lost:
             print("".join(f"| {line}\n" for line in outcome.log.excerpt(vm.LOG_LINES)), end="")
         left = left[len(begun):]
-        if not outcome.done and not ended_by_program:
+        if lost and not ended_by_program:
             report.lost = outcome.lost or (f"kernel panic: {outcome.log.panic[2]}" if outcome.log.panic else outcome.stuck)
             for name, _ in left:
                 report.add(FAILED, name, f"VM LOST before it ran: {report.lost}")
-            if not begun and not left:
-                report.add(FAILED, f"boot{boot}", f"VM LOST: {report.lost}")
+            if not left and outcome.unfinished is None:
+                report.add(FAILED, f"boot{boot}/end", f"VM LOST after its last program: {report.lost}")
             return
         boot += 1
 
@@ -205,6 +206,13 @@ def parse():
     return parser.parse_args()
 
 
+def end(report):
+    """The exit status."""
+    if report.lost:
+        print(f"VM LOST: {report.lost}")
+    return 1 if report.failed or report.lost or not report.counted else 0
+
+
 def main():
     options = parse()
     report = Report()
@@ -231,9 +239,7 @@ def main():
             run_all(machine, programs, options, report, logs)
     except (vm.Failure, BuildError, MachineError) as error:
         report.add(FAILED, "vm", str(error))
-    if report.lost:
-        print(f"VM LOST: {report.lost}")
-    return 1 if report.failed or not report.counted else 0
+    return end(report)
 
 
 if __name__ == "__main__":

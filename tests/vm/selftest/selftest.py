@@ -69,6 +69,12 @@ RELOAD_WANTED = {
     "leaves_a_driver.sh": ("FAIL", "exit status 137"),
     "passes.sh": ("PASS", ""),
 }
+# One that is gone when every program has had its turn.
+LATE_PROGRAMS = ("powers_off_later.sh",)
+LATE_WANTED = {
+    "powers_off_later.sh": ("PASS", ""),
+    "boot0/end": ("FAIL", "VM LOST"),
+}
 LINE = re.compile(r"^(PASS|FAIL|SKIP) (\S+?)(?:: (.*))?$")
 
 failures = 0
@@ -118,6 +124,14 @@ def unloads():
     """What a program left loaded is in nobody's way."""
     got, _, _ = run(RELOAD_PROGRAMS, "--reload", "--driver=tests/vm/selftest/driver", f"--timeout={TIMEOUT_S}")
     compare(got, RELOAD_WANTED, "AfterADriver_")
+
+
+def sees_the_end():
+    """That every program has passed does not make a VM that is lost while it unloads the module a success."""
+    got, last, status = run(LATE_PROGRAMS, f"--timeout={TIMEOUT_S}")
+    compare(got, LATE_WANTED, "AtTheEnd_")
+    check("SaysThatTheVmWasLostAtTheEnd", "" if last.startswith("VM LOST: ") else f"last line: {last!r}")
+    check("ExitStatusOfAVmLostAtTheEnd", "" if status == 1 else f"{status}")
 
 
 def reports_of_debug_kernel():
@@ -185,6 +199,7 @@ if sys.argv[1:] == ["debug"]:
     reports_of_debug_kernel()
 elif reports():
     unloads()
+    sees_the_end()
     refuses_warnings(Path(cache))
     interrupts(cache)
 sys.exit(failures != 0)

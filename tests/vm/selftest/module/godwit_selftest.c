@@ -4,6 +4,7 @@
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/preempt.h>
+#include <linux/reboot.h>
 #include <linux/slab.h>
 
 /* For a driver that needs this module. */
@@ -56,6 +57,8 @@ static void sleep_while_atomic(void)
 	preempt_enable();
 }
 
+static bool power_off_at_unload;
+
 static int misbehave(const char *how, const struct kernel_param *parameter)
 {
 	if (sysfs_streq(how, "warn"))
@@ -68,6 +71,8 @@ static int misbehave(const char *how, const struct kernel_param *parameter)
 		invert_locks();
 	else if (sysfs_streq(how, "sleep_while_atomic"))
 		sleep_while_atomic();
+	else if (sysfs_streq(how, "power_off_at_unload"))
+		power_off_at_unload = true;
 	else if (sysfs_streq(how, "stuck"))
 		/* No signal ends this. */
 		for (;;)
@@ -80,6 +85,19 @@ static int misbehave(const char *how, const struct kernel_param *parameter)
 static const struct kernel_param_ops misbehave_ops = { .set = misbehave };
 module_param_cb(misbehave, &misbehave_ops, NULL, 0200);
 MODULE_PARM_DESC(misbehave, "write one of the words in misbehave()");
+
+static int __init selftest_init_module(void)
+{
+	return 0;
+}
+module_init(selftest_init_module);
+
+static void __exit selftest_exit_module(void)
+{
+	if (power_off_at_unload)
+		kernel_power_off();
+}
+module_exit(selftest_exit_module);
 
 MODULE_DESCRIPTION("Misbehaves on demand");
 MODULE_LICENSE("Dual MIT/GPL");
