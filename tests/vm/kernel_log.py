@@ -24,7 +24,8 @@ LEFT_BEHIND = (
 )
 PRESENT = 0x181  # bits of an entry of x86
 PANIC = re.compile(r"Kernel panic - not syncing: (.*)")
-MARK = re.compile(r"godwit-vm: (begin|case|end|load|unload|leaks)(?: (\S+))?")
+# Whole ones: the log of a VM that was lost may end inside of one.
+MARK = re.compile(r"godwit-vm: (?:begin (\d+) \S|case (\S+)|(end(?= \d)|load|unload|leaks)\b)")
 STAMP = re.compile(r"^(?:<\d+>)?\[ *\d+\.\d+\](?:\[ *[TC]\d+\])? ")
 
 # Instead of a step's number, for complaints that were made in none.
@@ -68,10 +69,10 @@ class KernelLog:
         where, case, step = BOOT, None, 0
         for line in self.lines:
             if mark := MARK.search(line):
-                word, name = mark.groups()
-                if word == "begin":
-                    where, case = int(name), None
-                elif word == "case":
+                number, name, word = mark.groups()
+                if number:
+                    where, case = int(number), None
+                elif name:
                     case = name
                 elif word == "end":
                     where, case = MODULES, None

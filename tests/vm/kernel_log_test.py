@@ -131,6 +131,12 @@ check("AndNothingThatIsSimilar",
 check("APanicIsChargedToTheCaseThatWasRunning",
       KernelLog("[ 1.0] godwit-vm: begin 3 x\n[ 1.1] godwit-vm: case A.B\n[ 1.2] Kernel panic - not syncing: why").panic, (3, "A.B", "why"))
 
+# The second one would be a step that never was, were it taken for whole.
+check("ALogThatEndsInsideAMarkIsReadUpToIt",
+      [KernelLog(LOG + f"[    1.9] godwit-vm: {mark}{after}").complaints for mark in ("", "beg", "begin", "begin ", "begin 1", "case", "en", "end")
+       for after in ("", "\nBUG: after")],
+      [CHARGED, [*CHARGED, (LEAKS, None, "BUG: after")]] * 8)
+
 check("ALeakIsSummedUp", leak_summary(LEAK),
       "2 unreferenced objects, the first (size 1024) of __kmalloc_cache_noprof < leak < param_attr_store")
 
