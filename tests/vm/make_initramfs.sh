@@ -8,9 +8,12 @@ here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
 cache=${1:?usage: make_initramfs.sh CACHE ROOT KERNEL}
 root=$2
 kernel=$3
-key=$({ cat "${BASH_SOURCE[0]}" "$here/guest/init"; echo "$root $kernel"; } | sha256sum | cut -c1-16)
+key=$({ cat "${BASH_SOURCE[0]}" "$here/guest/init"; echo "$root $kernel"; cat "$root/.kernel"; } | sha256sum | cut -c1-16)
 initramfs=$cache/initramfs-$key
-if [[ ! -e $initramfs ]]; then
+if [[ -e $initramfs ]]; then
+  # Its age is that of its last use.
+  touch -c "$initramfs" 2>/dev/null || true
+else
   making=$(mktemp -d "$cache/making-initramfs.XXXXXX")
   trap 'rm -rf "$making"' EXIT
   cp "$here/guest/init" "$making/init"

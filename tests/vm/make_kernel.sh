@@ -5,6 +5,7 @@
 # With --find it makes nothing: exit status 4 where the kernel is missing. usage: make_kernel.sh CACHE ROOT [--find]
 set -euo pipefail
 here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+source "$here/cache.sh"
 usage='usage: make_kernel.sh CACHE ROOT [--find]'
 cache=${1:?$usage}
 root=${2:?$usage}
@@ -23,7 +24,7 @@ series=$(cut -d. -f1,2 <<<"$release")
 key=$({ cat "${BASH_SOURCE[0]}" "$here"/debug/*; echo "$version"; } | sha256sum | cut -c1-16)
 kernel=$cache/kernel-$key
 if [[ -e $kernel/.complete ]]; then
-  touch "$kernel/.complete" 2>/dev/null || true
+  touch -c "$kernel/.complete" 2>/dev/null || true
   echo "$kernel"
   exit 0
 fi
@@ -36,7 +37,7 @@ if [[ -e $kernel/.complete ]]; then
   echo "$kernel"
   exit 0
 fi
-rm -rf --one-file-system "$cache"/making-kernel.*
+sweep kernel
 free_mb=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
 ((free_mb >= least_space_mb)) ||
   die 1 "$cache has $free_mb MB free, building the debug kernel needs $least_space_mb: make space, or set GODWIT_CACHE to another folder"
@@ -110,9 +111,5 @@ in_root /bin/sh -euc '
   tail -n 40 "$making/log" >&2
   die 1 "the debug kernel does not install (above)"
 }
-touch "$making/kernel/.complete"
-mv -T "$making/kernel" "$kernel"
-for old in "$cache"/kernel-*/.complete; do
-  [[ -z $(find "$old" -mtime +7) ]] || rm -rf --one-file-system "${old%/.complete}"
-done
+publish kernel "$making/kernel" "$kernel"
 echo "$kernel"

@@ -4,6 +4,8 @@
 # Prints the folder. usage: make_root.sh CACHE [--find]
 # With --find it makes nothing: exit status 4 where the root is missing.
 set -euo pipefail
+here=$(dirname "$(realpath "${BASH_SOURCE[0]}")")
+source "$here/cache.sh"
 cache=${1:?usage: make_root.sh CACHE [--find]}
 find=${2:-}
 release=trixie
@@ -36,7 +38,7 @@ key=$(sha256sum <"${BASH_SOURCE[0]}" | cut -c1-16)
 root=$cache/root-$key
 if [[ -e $root/.complete ]]; then
   # Its age is that of its last use.
-  touch "$root/.complete" 2>/dev/null || true
+  touch -c "$root/.complete" 2>/dev/null || true
   echo "$root"
   exit 0
 fi
@@ -52,7 +54,7 @@ if [[ -e $root/.complete ]]; then
   exit 0
 fi
 # Under the lock nobody else is making one: these are left from interrupted runs.
-rm -rf --one-file-system "$cache"/making-root.*
+sweep root
 free_mb=$(df -Pm "$cache" | awk 'NR == 2 { print $4 }')
 ((free_mb >= least_space_mb)) ||
   die 1 "$cache has $free_mb MB free, the VM's root needs $least_space_mb: make space, or set GODWIT_CACHE to another folder"
@@ -101,10 +103,5 @@ dpkg --compare-versions "$version" ge "$least_kernel" ||
   die 1 "$release-backports has kernel $version, older than $least_kernel: its mirror is out of date"
 mkdir -p "$making"/{build,source,kernel,godwit,out}
 echo "$version" >"$making/.kernel"
-touch "$making/.complete"
-mv -T "$making" "$root"
-# Roots of other keys are of other versions of this file; another clone may still be using its own.
-for old in "$cache"/root-*/.complete; do
-  [[ -z $(find "$old" -mtime +7) ]] || rm -rf --one-file-system "${old%/.complete}"
-done
+publish root "$making" "$root"
 echo "$root"
