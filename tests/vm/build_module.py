@@ -10,6 +10,7 @@ commands that put the modules into the guest's kernel, after those that they dep
 """
 
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -119,13 +120,23 @@ def build_driver(root, kernel, source, modules):
     run_make(root, kernel, source, to, "GODWIT=/godwit", "KBUILD_EXTRA_SYMBOLS=/godwit/Module.symvers", modules=modules)
 
 
-def build(root, kernel, source, to, make_arguments=()):
-    """Returns the names of the modules, in the order in which they are loaded."""
+def copy_built(built, to, drivers=()):
+    """Copies what a VM takes of a folder of build(), with those drivers: the next build in that folder is not to change it."""
+    modules = [path for path in built.rglob("*.ko") if built / DRIVERS not in path.parents]
+    modules += [path for driver in drivers for path in (built / DRIVERS / Path(driver).resolve().name).rglob("*.ko")]
+    for path in (built / "load", built / "unload", *modules):
+        copy = to / path.relative_to(built)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+
+
+def build(root, kernel, source, to, make_arguments=(), changed=None):
+    """Returns the names of the modules, in the order in which they are loaded. changed: as for copy_sources()."""
     root, source, to = Path(root), Path(source).resolve(), Path(to)
     if not any((source / name).is_file() for name in ("Makefile", "Kbuild")):
         raise BuildError(f"{source} has no Makefile or Kbuild: there is no module to build")
     to.mkdir(parents=True, exist_ok=True)
-    copy_sources(source, to)
+    copy_sources(source, to, changed)
     run_make(root, kernel, source, to, *make_arguments)
     files = [line.removesuffix(".o") + ".ko" if line.endswith(".o") else line for line in (to / "modules.order").read_text().split()]
     files = {Path(file).stem.replace("-", "_"): file.removeprefix("/build/") for file in files}

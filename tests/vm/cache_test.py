@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: MIT
 """What interrupted runs, other runs and age make of the cache. Scripts stand in for what downloads, builds and deletes."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -9,6 +10,12 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+import build_module  # noqa: E402
+import vm  # noqa: E402
+from machine import Kernel  # noqa: E402
 
 HERE = Path(__file__).resolve().parent
 DAY_S = 24 * 60 * 60
@@ -129,6 +136,59 @@ def an_initramfs_in_use_does_not_age(cache):
     expect(used.exists() and not unused.exists(), cache.names("*"))
 
 
+def is_locked(built):
+    with open(f"{built}.lock", encoding="utf-8") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+class Builds:
+    """Stands in for build_module.py: what it builds says which build it was of."""
+
+    def __init__(self):
+        self.count, self.copy_built = 0, build_module.copy_built
+
+    def build(self, root, kernel, source, to, changed=None):
+        self.count += 1
+        expect(is_locked(to), "not locked while it builds")
+        for name in ("m.ko", "load", "unload"):
+            (to / name).write_text(f"{self.count} {changed}")
+
+    def build_driver(self, root, kernel, source, modules):
+        folder = modules / build_module.DRIVERS / source
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "d.ko").write_text(f"{self.count}")
+
+    def copy(self, built, *arguments):
+        expect(is_locked(built), "not locked while it copies")
+        self.copy_built(built, *arguments)
+
+
+def the_modules_of_a_run_are_its_own(cache):
+    real = build_module.build, build_module.build_driver, build_module.copy_built
+    stub = Builds()
+    build_module.build, build_module.build_driver, build_module.copy_built = stub.build, stub.build_driver, stub.copy
+    runs = [cache.folder / f"run{number}" for number in range(3)]
+    try:
+        vm.build(cache.folder, cache.root, Kernel(None, None), "source", runs[0], ["one", "two"])
+        built = [path for path in cache.folder.glob("module-*") if path.is_dir()]
+        cache.age(*built)
+        vm.build(cache.folder, cache.root, Kernel(None, None), "source", runs[1], ["two"])
+        vm.build(cache.folder, cache.root, Kernel(None, None), "source", runs[2], variant="other", changed={})
+    finally:
+        build_module.build, build_module.build_driver, build_module.copy_built = real
+    got = [{str(path.relative_to(run)): path.read_text() for path in run.rglob("*") if path.is_file()} for run in runs]
+    names = ("m.ko", "load", "unload")
+    expect(got[0] == {**dict.fromkeys(names, "1 None"), "drivers/one/d.ko": "1", "drivers/two/d.ko": "1"}, got[0])
+    expect(got[1] == {**dict.fromkeys(names, "2 None"), "drivers/two/d.ko": "2"}, got[1])
+    expect(got[2] == dict.fromkeys(names, "3 {}"), got[2])
+    expect(len(built) == 1 and (built[0] / "m.ko").read_text() == "2 None", "sources and variants share a folder")
+    expect(time.time() - built[0].stat().st_mtime < DAY_S, "what is in use ages")
+
+
 def run(case, *arguments):
     problems.clear()
     with tempfile.TemporaryDirectory() as scratch:
@@ -143,5 +203,5 @@ if os.geteuid():
     sys.exit(0)
 failed = [run(case, what) for case in (old_ones_go, an_interrupted_removal_leaves_none_that_looks_whole, half_of_one_is_replaced)
           for what in ("root", "kernel")]
-failed.append(run(an_initramfs_in_use_does_not_age))
+failed += [run(case) for case in (an_initramfs_in_use_does_not_age, the_modules_of_a_run_are_its_own)]
 sys.exit(any(failed))

@@ -10,7 +10,6 @@ ended: each such program is a failure that says VM LOST, or else the end of the 
 """
 
 import argparse
-import hashlib
 import os
 import re
 import shutil
@@ -22,7 +21,6 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE), str(HERE.parent)]
 
-import build_module  # noqa: E402
 import vm  # noqa: E402
 from build_module import BuildError  # noqa: E402
 from kernel_log import BOOT, LEAKS, MODULES, leak_summary  # noqa: E402
@@ -167,13 +165,8 @@ def other_versions(cache, root, kernel, source, folder):
         changed = text
         for part, number in zip(("MAJOR", "MINOR"), numbers):
             changed = re.sub(rf"^(#define GODWIT_UAPI_{part}\s+)\d+$", rf"\g<1>{number}", changed, flags=re.M)
-        sources = cache / f"module-sources-{hashlib.sha256(f'{source} {name}'.encode()).hexdigest()[:16]}"
-        build_module.copy_sources(source, sources, {header: changed.encode()})
-        built = vm.build(cache, root, kernel, sources)
-        (folder / name).mkdir(parents=True)
+        vm.build(cache, root, kernel, source, folder / name, variant=name, changed={header: changed.encode()})
         (folder / name / "version").write_text(f"{numbers[0]}.{numbers[1]}\n")
-        for module in built.glob("*.ko"):
-            shutil.copy(module, folder / name)
 
 
 def filters():
@@ -223,19 +216,20 @@ def main():
     try:
         root, kernel = vm.find_kernel(Path(cache), options.kernel, make=False)
         tree = HERE.parent.parent
-        drivers = [tree / driver for driver in options.driver]
-        modules = vm.build(Path(cache), root, kernel, tree / options.module, drivers) if options.module else None
         topology = Topology([size(text) for text in options.pci.split(",")] if options.pci else [])
         parameters = vm.parameters_of(options.param)
-        with tempfile.TemporaryDirectory(prefix="godwit-programs.") as folder:
+        with tempfile.TemporaryDirectory(prefix="godwit-programs.") as scratch:
+            folder, modules = Path(scratch) / "programs", Path(scratch) / "modules" if options.module else None
+            if options.module:
+                vm.build(Path(cache), root, kernel, tree / options.module, modules, [tree / driver for driver in options.driver])
             data = [path for paths in options.data for path in paths.split()]
-            programs = stage(options.programs, data, Path(folder))
+            programs = stage(options.programs, data, folder)
             if options.other_versions:
-                other_versions(Path(cache), root, kernel, HERE.parent.parent / options.module, Path(folder) / "modules")
+                other_versions(Path(cache), root, kernel, tree / options.module, folder / "modules")
             machine = Machine(root, kernel, options.memory, topology=topology, modules=modules, parameters=parameters,
                               shares={"programs": (folder, "/programs", "cache=loose,ro")})
             # Bazel keeps this folder beside test.log.
-            logs = Path(os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR") or Path(folder) / ".logs")
+            logs = Path(os.environ.get("TEST_UNDECLARED_OUTPUTS_DIR") or Path(scratch) / "logs")
             run_all(machine, programs, options, report, logs)
     except (vm.Failure, BuildError, MachineError) as error:
         report.add(FAILED, "vm", str(error))

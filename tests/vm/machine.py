@@ -106,7 +106,7 @@ def end_with_parent():
 
 
 class Machine:
-    """shares: {tag: (folder on the host, folder in the VM, 9p options, `ro` last)}; modules: a folder of build_module.py."""
+    """shares: {tag: (folder on the host, folder in the VM, 9p options, `ro` last)}; modules: of vm.build()."""
 
     def __init__(self, root, kernel, memory="4G", cpus=2, topology=None, shares=None, modules=None, parameters=None):
         self.root, self.kernel, self.memory, self.cpus = Path(root), kernel, memory, cpus

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -65,16 +66,23 @@ def find_kernel(cache, name, make=True):
     return root, Kernel(folder / "image", script("make_initramfs.sh", cache, root, folder), folder)
 
 
-def build(cache, root, kernel, source, drivers=()):
-    """The folder with the modules of a source folder, built for the kernel, and drivers that need them in drivers/ there."""
-    owner = f"{root} {kernel.folder} {Path(source).resolve()}"
-    to = cache / f"module-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
-    with open(f"{to}.lock", "w", encoding="utf-8") as lock:
+def build(cache, root, kernel, source, to, drivers=(), variant="", changed=None):
+    """Builds the modules of a source folder for the kernel; `to` gets them, and drivers that need them in drivers/ there.
+
+    They are built in a folder of the cache, which every run for that source uses, one at a time; `to` is the run's own.
+    variant: a name for sources that are `changed`, as for copy_sources().
+    """
+    owner = f"{root} {kernel.folder} {Path(source).resolve()} {variant}"
+    built = cache / f"module-{hashlib.sha256(owner.encode()).hexdigest()[:16]}"
+    with open(f"{built}.lock", "w", encoding="utf-8") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        build_module.build(root, kernel.folder or "stock", source, to)
+        built.mkdir(exist_ok=True)
+        # Its age is that of its last use.
+        os.utime(built)
+        build_module.build(root, kernel.folder or "stock", source, built, changed=changed)
         for driver in drivers:
-            build_module.build_driver(root, kernel.folder or "stock", driver, to)
-    return to
+            build_module.build_driver(root, kernel.folder or "stock", driver, built)
+        build_module.copy_built(built, to, drivers)
 
 
 def shares_of(tree):
@@ -173,9 +181,14 @@ def run(options):
     if source and not any((source / name).is_file() for name in ("Makefile", "Kbuild")):
         raise Failure(EXIT_NO_MODULE, f"{source} has no Makefile: there is no module to load (--no-module does without)")
     root, kernel = find_kernel(cache, options.kernel)
-    modules = build(cache, root, kernel, source, options.driver) if source else None
-    if options.prepare:
-        return 0
+    with tempfile.TemporaryDirectory(prefix="godwit-modules.") as folder:
+        modules = Path(folder) if source else None
+        if source:
+            build(cache, root, kernel, source, modules, options.driver)
+        return 0 if options.prepare else boot(options, tree, root, kernel, topology, modules, parameters)
+
+
+def boot(options, tree, root, kernel, topology, modules, parameters):
     shares = shares_of(tree)
     if options.out:
         options.out.mkdir(parents=True, exist_ok=True)
@@ -185,7 +198,7 @@ def run(options):
     outcome = machine.run([step], sys.stdout.buffer, sys.stderr.buffer)
     for text in remarks(outcome):
         print(f"vm: {text}", file=sys.stderr)
-    log = options.log or cache / "kernel.log"
+    log = options.log or options.cache / "kernel.log"
     log.write_text("\n".join(outcome.log.lines))
     status, text = judge(outcome)
     if text:

@@ -186,7 +186,7 @@ def interrupts(cache):
     process.send_signal(signal.SIGINT)
     check("AnInterruptHasItsStatus", "" if process.wait() == 128 + signal.SIGINT else f"{process.returncode}")
     check("AnInterruptLeavesNoProcess", " ".join(processes_with(f"{mine}/godwit-vm.")))
-    check("AnInterruptLeavesNoFolder", " ".join(map(str, mine.glob("godwit-vm.*"))))
+    check("AnInterruptLeavesNoFolder", " ".join(map(str, mine.glob("godwit-*"))))
     errors = (mine / "stderr").read_text()
     check("StderrIsApart", "" if "to stderr\n" in errors and "to stdout" not in errors else f"{errors!r}")
 
