@@ -202,6 +202,12 @@ void *godwit_device_frame(struct godwit_device *gdev, unsigned long frame)
 }
 EXPORT_SYMBOL_GPL(godwit_device_frame);
 
+struct device *godwit_device_parent(struct godwit_device *gdev)
+{
+	return gdev->drm.dev;
+}
+EXPORT_SYMBOL_GPL(godwit_device_parent);
+
 void *godwit_device_priv(struct godwit_device *gdev)
 {
 	return gdev->desc.priv;

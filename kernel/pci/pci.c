@@ -22,7 +22,9 @@
  * BAR where the PCI topology allows it, and are refused by the kernel where it
  * does not.
  *
- * The CPU does all copies, while it is asked to.
+ * The CPU does all copies, while it is asked to. Loads from a card that was pulled out, or that was
+ * reset, give bytes all the same, and stores to it go nowhere: after each copy the card is asked
+ * whether it is there.
  *
  * Locking: none; copies touch only the frames that they were given.
  */
@@ -104,6 +106,30 @@ static void __iomem *card_frame(struct godwit_device *gdev, unsigned long frame)
 	return card->memory + (frame << PAGE_SHIFT);
 }
 
+/*
+ * Did the copy that has just been made really reach the card of the device? Where nobody answers
+ * loads give all ones, and where a reset has switched its memory off as well. What was posted to
+ * the card is there before the answer is.
+ */
+static int card_answers(struct godwit_device *gdev)
+{
+	struct device *dev = godwit_device_parent(gdev);
+	struct pci_dev *pdev;
+	u16 command;
+
+	/* Of another driver, whose VRAM we have copied from. */
+	if (!dev_is_pci(dev))
+		return 0;
+	pdev = to_pci_dev(dev);
+	if (!pci_device_is_present(pdev))
+		return -ENODEV;
+	/* Virtual functions have no switch of their own. */
+	if (pdev->no_command_memory)
+		return 0;
+	pci_read_config_word(pdev, PCI_COMMAND, &command);
+	return command & PCI_COMMAND_MEMORY ? 0 : -ENODEV;
+}
+
 static struct dma_fence *card_copy_to_vram(struct godwit_device *gdev,
 					   const struct godwit_copy *pieces, unsigned int count)
 {
@@ -121,7 +147,7 @@ static struct dma_fence *card_copy_to_vram(struct godwit_device *gdev,
 	}
 	/* Out of the buffers of write combining, before anybody is told. */
 	wmb();
-	return NULL;
+	return ERR_PTR(card_answers(gdev));
 }
 
 static struct dma_fence *card_copy_from_vram(struct godwit_device *gdev,
@@ -134,7 +160,7 @@ static struct dma_fence *card_copy_from_vram(struct godwit_device *gdev,
 			      (size_t)pieces[n].pages << PAGE_SHIFT);
 		cond_resched();
 	}
-	return NULL;
+	return ERR_PTR(card_answers(gdev));
 }
 
 static void *card_cpu_address(struct godwit_device *gdev, unsigned long frame)
@@ -196,6 +222,7 @@ static int card_copy_peer(struct godwit_device *gdev, unsigned long frame,
 			  struct godwit_device *from, unsigned long from_frame, unsigned int pages)
 {
 	unsigned int i;
+	int ret;
 
 	for (i = 0; i < pages; i++) {
 		void *memory = godwit_device_frame(from, from_frame + i);
@@ -206,7 +233,8 @@ static int card_copy_peer(struct godwit_device *gdev, unsigned long frame,
 	}
 	/* As for a copy from RAM. */
 	wmb();
-	return 0;
+	ret = card_answers(from);
+	return ret ?: card_answers(gdev);
 }
 
 static const struct godwit_device_ops card_ops = {

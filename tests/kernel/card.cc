@@ -3,6 +3,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/pci_regs.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -29,6 +30,28 @@ size_t depth(const std::string& address) {
   char path[PATH_MAX];
   if (realpath((kDevices + address).c_str(), path) == nullptr) return 0;
   return static_cast<size_t>(std::count(path, path + strlen(path), '/'));
+}
+
+// The registers of a device.
+template <typename Value>
+Value get_register(const std::string& config, off_t at) {
+  Value value = 0;
+  const int fd = open(config.c_str(), O_RDONLY | O_CLOEXEC);
+  EXPECT_EQ(pread(fd, &value, sizeof(value), at), static_cast<ssize_t>(sizeof(value))) << config;
+  ::close(fd);
+  return value;
+}
+
+template <typename Value>
+void set_register(const std::string& config, off_t at, Value value) {
+  const int fd = open(config.c_str(), O_WRONLY | O_CLOEXEC);
+  EXPECT_EQ(pwrite(fd, &value, sizeof(value), at), static_cast<ssize_t>(sizeof(value))) << config;
+  ::close(fd);
+  EXPECT_EQ(get_register<Value>(config, at), value) << config << " at " << at;
+}
+
+void switch_memory_off(const std::string& config, uint16_t command) {
+  set_register(config, PCI_COMMAND, static_cast<uint16_t>(command & ~PCI_COMMAND_MEMORY));
 }
 
 bool is_bound(const std::string& address) { return access((kDriver + address).c_str(), F_OK) == 0; }
@@ -106,6 +129,33 @@ bool Card::holds(const void* page) const {
   ::close(fd);
   return found;
 }
+
+Cut::Cut(const std::string& address) {
+  char path[PATH_MAX];
+  if (realpath((kDevices + address).c_str(), path) == nullptr) {
+    ADD_FAILURE() << address << ": " << strerror(errno);
+    return;
+  }
+  config_ = path;
+  config_ = config_.substr(0, config_.rfind('/')) + "/config";
+  command_ = get_register<uint16_t>(config_, PCI_COMMAND);
+  buses_ = get_register<uint32_t>(config_, PCI_PRIMARY_BUS);
+  // A bus that nobody asks for is what is below it now.
+  set_register(config_, PCI_PRIMARY_BUS, (buses_ & 0xff0000ff) | 0x00fefe00);
+  switch_memory_off(config_, command_);
+}
+
+Cut::~Cut() {
+  set_register(config_, PCI_PRIMARY_BUS, buses_);
+  set_register(config_, PCI_COMMAND, command_);
+}
+
+Reset::Reset(const std::string& address) : config_(kDevices + address + "/config") {
+  command_ = get_register<uint16_t>(config_, PCI_COMMAND);
+  switch_memory_off(config_, command_);
+}
+
+Reset::~Reset() { set_register(config_, PCI_COMMAND, command_); }
 
 Disk::Disk() {
   EXPECT_EQ(system("modprobe nvme"), 0);

@@ -28,6 +28,7 @@ class Card {
 
   const Device& device() const { return *device_; }
   bool bound() const { return device_ != nullptr; }
+  const std::string& address() const { return address_; }
   // Takes the driver away from under whoever uses it; the descriptor stays open.
   int unbind();
   // Whether a page with these bytes is in the card's memory, as the host sees it.
@@ -38,6 +39,34 @@ class Card {
   std::string address_;
   bool unbound_ = true;
   std::unique_ptr<Device> device_;
+};
+
+// Nothing gets through to a PCI device, as if it had been pulled out, for as long as the object lives: the bridge above it passes
+// on neither accesses to memory nor those to registers. Of what there was, nothing is lost.
+class Cut {
+ public:
+  explicit Cut(const std::string& address);
+  ~Cut();
+  Cut(const Cut&) = delete;
+  Cut& operator=(const Cut&) = delete;
+
+ private:
+  std::string config_;
+  uint32_t buses_ = 0;
+  uint16_t command_ = 0;
+};
+
+// A PCI device that answers, and has its memory switched off, as after a reset, for as long as the object lives.
+class Reset {
+ public:
+  explicit Reset(const std::string& address);
+  ~Reset();
+  Reset(const Reset&) = delete;
+  Reset& operator=(const Reset&) = delete;
+
+ private:
+  std::string config_;
+  uint16_t command_ = 0;
 };
 
 // The render node of a PCI device, or null.

@@ -21,9 +21,6 @@ constexpr size_t kSmall = size_t{16} << 20;
 constexpr char kFailCopies[] = "/sys/module/godwit_soft/parameters/fail_copies";
 constexpr char kSlowCopies[] = "/sys/module/godwit_soft/parameters/slow_copies";
 
-// Of the machine.
-uint64_t poisoned_pages() { return figure("/proc/meminfo", "HardwareCorrupted") * 1024 / kPage; }
-
 // Pages that raise SIGBUS; all others have their bytes.
 size_t lost_pages(const Memory& memory, uint64_t seed) {
   size_t lost = 0, wrong = 0;

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Cards on a PCI bus, in all three kinds. The host's file behind a card's BAR, and that behind the disk, are witnesses.
 #include <fcntl.h>
-#include <sys/klog.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -16,21 +15,12 @@
 #include "tests/kernel/card.h"
 #include "tests/kernel/guest.h"
 #include "tests/kernel/objects.h"
+#include "tests/kernel/proc.h"
 
 namespace godwit::guest {
 namespace {
 
 constexpr size_t kMiB = size_t{1} << 20;
-
-// How often the kernel's log says it.
-size_t logged(const std::string& what) {
-  std::string text(size_t{4} << 20, 0);
-  const int length = klogctl(3, text.data(), static_cast<int>(text.size()));
-  text.resize(length > 0 ? static_cast<size_t>(length) : 0);
-  size_t count = 0;
-  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
-  return count;
-}
 
 void expect_full(const Device& device) {
   EXPECT_EQ(wait_for_free(device, device.info().vram_total), device.info().vram_total) << "VRAM leaked";

@@ -2,6 +2,7 @@
 #include "tests/kernel/proc.h"
 
 #include <fcntl.h>
+#include <sys/klog.h>
 #include <unistd.h>
 
 #include <sstream>
@@ -20,6 +21,17 @@ uint64_t figure(const std::string& path, const std::string& name) {
   }
   ADD_FAILURE() << path << " tells nothing of " << name;
   return 0;
+}
+
+uint64_t poisoned_pages() { return figure("/proc/meminfo", "HardwareCorrupted") * 1024 / kPage; }
+
+size_t logged(const std::string& what) {
+  std::string text(size_t{4} << 20, 0);
+  const int length = klogctl(3, text.data(), static_cast<int>(text.size()));
+  text.resize(length > 0 ? static_cast<size_t>(length) : 0);
+  size_t count = 0;
+  for (size_t at = text.find(what); at != std::string::npos; at = text.find(what, at + 1)) ++count;
+  return count;
 }
 
 std::vector<uint64_t> entries_of(const void* addr, size_t bytes) {

@@ -13,6 +13,12 @@ namespace godwit::guest {
 // test where there is none.
 uint64_t figure(const std::string& path, const std::string& name);
 
+// Pages of the machine that have lost their bytes.
+uint64_t poisoned_pages();
+
+// How often the kernel's log says it.
+size_t logged(const std::string& what);
+
 // The pagemap of pages of this process: RAM, VRAM, swap, and what is moving differ in it.
 std::vector<uint64_t> entries_of(const void* addr, size_t bytes);
 uint64_t entry_of(const void* addr);

@@ -91,7 +91,8 @@ struct godwit_device_ops {
 	 * without an error. It must signal in finite time, whatever happens to the engine; until
 	 * then @pieces, the pages and the frames stay. An ERR_PTR: nothing was begun. On an
 	 * error nothing may be assumed about any piece, and none may be touched any more; the
-	 * framework leaves all the pages where they were.
+	 * framework leaves all the pages where they were. A CPU's copy to a card that does not
+	 * answer ends like any other: who copies so asks the card afterwards, as pci/pci.c does.
 	 */
 	struct dma_fence *(*copy_to_vram)(struct godwit_device *gdev,
 					  const struct godwit_copy *pieces, unsigned int count);
@@ -154,8 +155,8 @@ struct godwit_device_ops {
 	/**
 	 * @copy_peer: optional. Copies @pages frames of another device, from @from_frame on, to
 	 * @frame and the following ones, and returns when all bytes have arrived. Called only where
-	 * this device reaches the VRAM of @from, as @from's @peer_reach has it. Where it fails, and
-	 * without it, pages go through RAM.
+	 * this device reaches the VRAM of @from, as @from's @peer_reach has it. Fails as well where
+	 * @from may not have given its bytes. Where it fails, and without it, pages go through RAM.
 	 */
 	int (*copy_peer)(struct godwit_device *gdev, unsigned long frame,
 			 struct godwit_device *from, unsigned long from_frame,
@@ -213,6 +214,12 @@ void godwit_device_unregister(struct godwit_device *gdev);
  * Return: &godwit_device_ops.cpu_address of its driver, or NULL where it has none.
  */
 void *godwit_device_frame(struct godwit_device *gdev, unsigned long frame);
+
+/**
+ * godwit_device_parent() - the device on its bus, as godwit_device_register() was told.
+ * @gdev: any device, in an operation that names it.
+ */
+struct device *godwit_device_parent(struct godwit_device *gdev);
 
 /**
  * godwit_device_priv() - &godwit_device_desc.priv of a device.
