@@ -323,7 +323,8 @@ void godwit_pool_fini(void)
 {
 	unsigned int i;
 
-	cancel_delayed_work_sync(&pool_work);
+	/* The parameter can be written until this has returned, and who writes it may be late. */
+	disable_delayed_work_sync(&pool_work);
 	shrinker_free(pool_shrinker);
 	for (i = 0; i < ARRAY_SIZE(pool_shelves); i++)
 		pool_drop(pool_shelves[i], 0, ULONG_MAX);
