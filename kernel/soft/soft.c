@@ -19,12 +19,15 @@
  *
  * Locking: soft_lock around the list of devices.
  */
+#include <linux/align.h>
 #include <linux/device/faux.h>
 #include <linux/io.h>
+#include <linux/ioport.h>
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/sizes.h>
 #include <linux/slab.h>
 #include <linux/string.h>
 #include <linux/vmalloc.h>
@@ -163,6 +166,44 @@ static void soft_destroy(struct soft_device *soft)
 	kfree(soft);
 }
 
+/* Before anything is made: what the kernel is asked for otherwise it warns of. */
+static int soft_check(bool coherent, u64 size, phys_addr_t phys)
+{
+	const struct soft_device *soft;
+
+	if (!size || !IS_ALIGNED(size, SZ_2M)) {
+		pr_err("godwit_soft: size %llu: multiples of 2M are allowed\n", size);
+		return -EINVAL;
+	}
+	if (!coherent)
+		return 0;
+	if (!phys || !IS_ALIGNED(phys, SZ_2M)) {
+		pr_err("godwit_soft: address %pa: multiples of 2M are allowed, as in coherent:32M@6G\n",
+		       &phys);
+		return -EINVAL;
+	}
+	if (phys > iomem_resource.end || size - 1 > iomem_resource.end - phys) {
+		pr_err("godwit_soft: %llu bytes at %pa: addresses up to %pa are allowed\n", size,
+		       &phys, &iomem_resource.end);
+		return -EINVAL;
+	}
+	if (region_intersects(phys, size, IORESOURCE_SYSTEM_RAM, IORES_DESC_NONE) !=
+	    REGION_DISJOINT) {
+		pr_err("godwit_soft: %llu bytes at %pa: none that the kernel has as RAM are allowed\n",
+		       size, &phys);
+		return -EINVAL;
+	}
+	list_for_each_entry(soft, &soft_devices, link) {
+		if (!soft->coherent || phys >= soft->phys + soft->size ||
+		    soft->phys >= phys + size)
+			continue;
+		pr_err("godwit_soft: %llu bytes at %pa: none that %s has are allowed\n", size,
+		       &phys, soft->name);
+		return -EBUSY;
+	}
+	return 0;
+}
+
 static int soft_create(bool coherent, u64 size, phys_addr_t phys)
 {
 	struct godwit_device_desc desc = {
@@ -176,6 +217,9 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys)
 	struct soft_device *soft;
 	int ret;
 
+	ret = soft_check(coherent, size, phys);
+	if (ret)
+		return ret;
 	soft = kzalloc_obj(*soft);
 	if (!soft)
 		return -ENOMEM;
@@ -207,21 +251,25 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys)
 /* kind:size[@address] */
 static int soft_parse(char *text)
 {
-	char *kind = strsep(&text, ":"), *end;
+	char *kind = strsep(&text, ":"), *end = text;
 	phys_addr_t phys = 0;
 	bool coherent;
-	u64 size;
+	u64 size = 0;
 
-	if (!text)
-		return -EINVAL;
 	coherent = !strcmp(kind, "coherent");
-	if (!coherent && strcmp(kind, "private"))
+	if (!coherent && strcmp(kind, "private")) {
+		pr_err("godwit_soft: kind \"%s\": private and coherent are allowed\n", kind);
 		return -EINVAL;
-	size = memparse(text, &end);
-	if (*end == '@' && coherent)
+	}
+	if (text)
+		size = memparse(text, &end);
+	if (text && *end == '@' && coherent)
 		phys = memparse(end + 1, &end);
-	if (*end)
+	if (!text || *end) {
+		pr_err("godwit_soft: \"%s\" in a device: private:size and coherent:size@address are allowed\n",
+		       text ? end : kind);
 		return -EINVAL;
+	}
 	return soft_create(coherent, size, phys);
 }
 

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <cerrno>
 #include <csignal>
 #include <cstring>
 #include <set>
@@ -20,6 +21,7 @@ namespace {
 constexpr size_t kSmall = size_t{16} << 20;
 constexpr char kFailCopies[] = "/sys/module/godwit_soft/parameters/fail_copies";
 constexpr char kSlowCopies[] = "/sys/module/godwit_soft/parameters/slow_copies";
+constexpr char kAdd[] = "/sys/module/godwit_soft/parameters/add";
 
 // Pages that raise SIGBUS; all others have their bytes.
 size_t lost_pages(const Memory& memory, uint64_t seed) {
@@ -35,6 +37,46 @@ size_t lost_pages(const Memory& memory, uint64_t seed) {
   }
   EXPECT_EQ(wrong, 0u) << "pages";
   return lost;
+}
+
+// Nothing is asked of the kernel that it warns of, and whoever wrote it is told what was wrong.
+TEST(SoftDevices, WhatCannotBeIsRefusedAndSaid) {
+  const struct {
+    const char* spec;
+    const char* said;
+  } wrong[] = {
+      {"private:0", "size 0: multiples of 2M are allowed"},
+      {"private:", "size 0: multiples"},
+      {"private:3M", "size 3145728: multiples"},
+      {"coherent:0@6G", "size 0: multiples"},
+      {"coherent:32M", "address 0x0000000000000000: multiples of 2M are allowed"},
+      {"coherent:32M@0", "address 0x0000000000000000: multiples"},
+      {"coherent:32M@0x180001000", "address 0x0000000180001000: multiples"},
+      {"coherent:2M@0xffffffffffe00000", "2097152 bytes at 0xffffffffffe00000: addresses up to"},
+      {"coherent:8E@0x200000", "9223372036854775808 bytes at 0x0000000000200000: addresses up to"},
+      {"coherent:2M@32M", "2097152 bytes at 0x0000000002000000: none that the kernel has as RAM"},
+      {"private:2M@6G", "\"@6G\" in a device: private:size and"},
+      {"private:2Megabytes", "\"egabytes\" in a device: private:size and"},
+      {"private", "\"private\" in a device: private:size and"},
+      {"shared:2M", "kind \"shared\": private and coherent are allowed"},
+  };
+  const int devices = Device::count();
+  for (const auto& one : wrong) {
+    const size_t before = logged(std::string("godwit_soft: ") + one.said);
+    EXPECT_EQ(write_file(kAdd, one.spec), -EINVAL) << one.spec;
+    EXPECT_EQ(logged(std::string("godwit_soft: ") + one.said), before + 1) << one.spec;
+  }
+  EXPECT_EQ(Device::count(), devices);
+}
+
+// Where there is neither RAM nor a device in the VM.
+TEST(SoftDevices, NoAddressIsTakenTwice) {
+  SoftDevice soft("coherent:4M@64G");
+  for (const char* spec : {"coherent:4M@64G", "coherent:2M@0x1000200000", "coherent:4M@0xfffe00000"}) {
+    EXPECT_EQ(write_file(kAdd, spec), -EBUSY) << spec;
+  }
+  soft.remove();
+  SoftDevice again("coherent:4M@64G");
 }
 
 TEST(Devices, TwoOnOneProcessHandPagesToEachOther) {
