@@ -354,7 +354,6 @@ static int card_register(struct pci_card *card)
 		.kind = card->kind,
 		.vram_size = card->size,
 		.vram_phys = card->kind == GODWIT_VRAM_COHERENT ? card->phys : 0,
-		.owner = THIS_MODULE,
 		.ops = card->kind == GODWIT_VRAM_EXPLICIT ? &card_explicit_ops : &card_ops,
 		.priv = card,
 	};

@@ -211,7 +211,6 @@ static int soft_create(bool coherent, u64 size, phys_addr_t phys)
 		.kind = coherent ? GODWIT_VRAM_COHERENT : GODWIT_VRAM_PRIVATE,
 		.vram_size = size,
 		.vram_phys = phys,
-		.owner = THIS_MODULE,
 		.ops = &soft_ops,
 	};
 	struct soft_device *soft;

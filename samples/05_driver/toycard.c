@@ -153,7 +153,6 @@ static int __init toy_init(void)
 		.name = "toy",
 		.kind = GODWIT_VRAM_PRIVATE,
 		.vram_size = TOY_VRAM,
-		.owner = THIS_MODULE,
 		.ops = &toy_ops,
 	};
 	struct toy_card *card = kzalloc_obj(*card);

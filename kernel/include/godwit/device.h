@@ -12,7 +12,6 @@
 struct device;
 struct dma_fence;
 struct godwit_device;
-struct module;
 struct page;
 
 /**
@@ -21,7 +20,8 @@ struct page;
  * A driver describes its VRAM (&struct godwit_device_desc), gives a few operations
  * (&struct godwit_device_ops), calls godwit_device_register() and has a render node. At the
  * end, godwit_device_unregister() brings every page home, through those operations, and returns
- * when no page of the VRAM is in use: only then may the driver take its hardware down.
+ * when no page of the VRAM is in use: only then may the driver take its hardware down. Nobody
+ * holds the driver's module: its exit unregisters its devices, which waits for all operations.
  *
  * The framework owns: which frame of VRAM holds what, the page tables of the mirrors, when
  * pages move, and the render node. The driver owns: the hardware. The framework never touches
@@ -177,8 +177,6 @@ struct godwit_device_desc {
 	u64 vram_size;
 	/** @vram_phys: COHERENT only: where the CPU sees it, aligned to 2 MiB; otherwise 0. */
 	phys_addr_t vram_phys;
-	/** @owner: the driver's module; held while a copy could be running. */
-	struct module *owner;
 	/** @ops: stays the driver's, unchanged until unregistration has returned. */
 	const struct godwit_device_ops *ops;
 	/** @priv: the driver's, see godwit_device_priv(). */
