@@ -333,7 +333,7 @@ void godwit_home_settle(struct godwit_batch *batch, struct godwit_home *home)
 		home->moved += piece->pages;
 		/* Its owners may unmap it meanwhile, and then it would be anybody's. */
 		if (home_is_lost(batch, n, home))
-			get_page(piece->page);
+			godwit_lost_hold(piece->page, piece->pages);
 		if (piece->pages > 1) {
 			home->moved_huge += piece->pages;
 			batch->shield.moved = true;

@@ -12,14 +12,60 @@
  * referenced as soon as they are folios of their own, and have to be in the same place of the same
  * memory: what is freed and used again there in between, by the same process, is told of too.
  *
- * Locking: none when called; takes the lock of the folio.
+ * Nor may the pattern go on as data: until all are told of, no page of theirs moves to VRAM of
+ * another device (run.c), also in the moments in which nobody holds it.
+ *
+ * Locking: the lock of the folio is taken by godwit_lost_tell(), and held where
+ * godwit_lost_hold() is called.
  */
 #include <linux/bitmap.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/xarray.h>
 
 #include "../state/frames.h"
 #include "lost.h"
+
+/* How often to tell of a page that others isolate each time. */
+#define LOST_TRIES	100u
+
+/* By number, those that are being told of. */
+static DEFINE_XARRAY(lost_pages);
+
+/**
+ * godwit_lost_hold() - pages are lost: nobody may use them for anything else.
+ * @first: the first of a page or of a huge folio, which the migration still has.
+ * @pages: how many.
+ *
+ * godwit_lost_tell() must follow.
+ */
+void godwit_lost_hold(struct page *first, unsigned int pages)
+{
+	unsigned long pfn = page_to_pfn(first);
+	unsigned int i;
+
+	get_page(first);
+	/* Without memory for it there is only the reference. */
+	for (i = 0; i < pages; i++)
+		xa_store(&lost_pages, pfn + i, xa_mk_value(1), GFP_KERNEL | __GFP_NOWARN);
+}
+
+/**
+ * godwit_lost_any() - is any page being told of?
+ */
+bool godwit_lost_any(void)
+{
+	return !xa_empty(&lost_pages);
+}
+
+/**
+ * godwit_lost_has() - is this one?
+ * @page: a page, or the first of a huge folio.
+ */
+bool godwit_lost_has(const struct page *page)
+{
+	return xa_load(&lost_pages, page_to_pfn(page));
+}
 
 /* What a page has become a part of, referenced. NULL: it is free. */
 static struct folio *lost_get(struct page *page)
@@ -35,7 +81,7 @@ static struct folio *lost_get(struct page *page)
 	return NULL;
 }
 
-/* Is it still mapped, or on its way to swap, and in that place? */
+/* Is it still mapped, or on its way to swap without that mark, and in that place? */
 static bool lost_is_used(struct folio *folio, struct page *page,
 			 const struct address_space *mapping, pgoff_t index)
 {
@@ -47,25 +93,53 @@ static bool lost_is_used(struct folio *folio, struct page *page,
 	 */
 	folio_lock(folio);
 	used = folio->mapping == mapping && page_pgoff(folio, page) == index &&
-	       (folio_mapped(folio) || folio_test_swapcache(folio));
+	       (folio_mapped(folio) || (folio_test_swapcache(folio) && !PageHWPoison(page)));
 	folio_unlock(folio);
 	return used;
 }
 
-/* Takes over a reference. */
-static void lost_tell(struct page *page)
-{
 #if GODWIT_CAN_POISON
-	memory_failure(page_to_pfn(page), MF_COUNT_INCREASED);
-#else
-	pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page));
-	put_page(page);
-#endif
+/*
+ * Takes over a reference. A page that somebody has just isolated, or whose huge folio does not
+ * split because of another reference, the kernel marks and leaves mapped; and one that is marked
+ * it does not look at again. So that mark has to go before it is told once more, and such a page
+ * is counted twice (HardwareCorrupted in /proc/meminfo).
+ */
+static bool lost_tell(struct page *page, const struct address_space *mapping, pgoff_t index)
+{
+	struct folio *folio = page_folio(page);
+	unsigned int tries;
+
+	for (tries = 0; folio && lost_is_used(folio, page, mapping, index); tries++) {
+		if (tries == LOST_TRIES) {
+			pr_err("godwit: page %#lx lost its bytes with its device, and stays mapped\n",
+			       page_to_pfn(page));
+			break;
+		}
+		if (tries)
+			ClearPageHWPoison(page);
+		memory_failure(page_to_pfn(page), MF_COUNT_INCREASED);
+		folio = lost_get(page);
+	}
+	if (folio)
+		put_page(page);
+	return tries;
 }
+#else
+static bool lost_tell(struct page *page, const struct address_space *mapping, pgoff_t index)
+{
+	bool used = lost_is_used(page_folio(page), page, mapping, index);
+
+	if (used)
+		pr_err("godwit: page %#lx lost its bytes with its device\n", page_to_pfn(page));
+	put_page(page);
+	return used;
+}
+#endif
 
 /**
  * godwit_lost_tell() - tell the owners of pages that they are lost.
- * @first: the first of a page or of a huge folio, referenced, which this takes over.
+ * @first: as for godwit_lost_hold(), which has been called.
  * @pages: how many.
  *
  * Return: how many were told of; the others are not used any more.
@@ -85,12 +159,7 @@ unsigned int godwit_lost_tell(struct page *first, unsigned int pages)
 		folio = test_bit(i, held) ? page_folio(page) : lost_get(page);
 		if (!folio)
 			continue;
-		if (lost_is_used(folio, page, mapping, index + i)) {
-			lost_tell(page);
-			told++;
-		} else {
-			put_page(page);
-		}
+		told += lost_tell(page, mapping, index + i);
 		/* Each reference to a folio that is not split would keep it from that. */
 		if (split || folio_test_large(page_folio(page)))
 			continue;
@@ -99,5 +168,7 @@ unsigned int godwit_lost_tell(struct page *first, unsigned int pages)
 			if (lost_get(first + next))
 				__set_bit(next, held);
 	}
+	for (i = 0; i < pages; i++)
+		xa_erase(&lost_pages, page_to_pfn(first) + i);
 	return told;
 }

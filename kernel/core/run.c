@@ -20,6 +20,7 @@
 #include "client.h"
 #include "copy.h"
 #include "device.h"
+#include "lost.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "run.h"
@@ -47,6 +48,19 @@ static void run_take_small(struct godwit_span *span, unsigned int i, unsigned in
 			batch->dst[i + done] = migrate_pfn(page_to_pfn(vpage));
 			godwit_batch_add(batch, i + done, page, gdev, frame + j, 1);
 		}
+	}
+}
+
+/* The pattern of what is lost with a device is no data for another one: that stays. */
+static void run_refuse_lost(struct godwit_batch *batch, unsigned int base, unsigned int count)
+{
+	unsigned int i;
+
+	for (i = base; i < base + count; i++) {
+		const struct page *page = migrate_pfn_to_page(batch->src[i]);
+
+		if (page && godwit_lost_has(page))
+			batch->src[i] &= ~MIGRATE_PFN_MIGRATE;
 	}
 }
 
@@ -212,6 +226,8 @@ static void run_fill(struct godwit_run *run, unsigned int base, unsigned int cou
 	u64 since = ktime_get_ns();
 	unsigned int i, pages;
 
+	if (godwit_lost_any())
+		run_refuse_lost(batch, base, count);
 	for (i = base; i < base + count; i += pages) {
 		pages = 1;
 		if (!(batch->src[i] & MIGRATE_PFN_MIGRATE))

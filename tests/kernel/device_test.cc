@@ -179,7 +179,7 @@ TEST(Devices, APageThatIsLostWhileAnotherDeviceWantsItRaisesSigbus) {
   SoftDevice other("private:16M");
   const Device gpu(other.index());
   for (const auto kind : {Memory::kAnonymous, Memory::kHugePages}) {
-    for (unsigned round = 0; round < 4; ++round) {
+    for (unsigned round = 0; round < rounds(40) / 4 + 4; ++round) {
       SoftDevice soft("private:16M");
       const Memory memory(kHuge, kind);
       fill(memory.data(), memory.size(), 5);
@@ -194,15 +194,16 @@ TEST(Devices, APageThatIsLostWhileAnotherDeviceWantsItRaisesSigbus) {
           args.addr = address(memory.data());
           args.length = memory.size();
           args.to = GODWIT_PLACE_VRAM;
-          // What is poisoned is none of a device's business.
+          // What is poisoned is none of a device's business, and what changes all the time is busy.
           const int error = gpu.call(DRM_IOCTL_GODWIT_MIGRATE, &args);
-          EXPECT_TRUE(error == 0 || error == -EFAULT) << error;
+          EXPECT_TRUE(error == 0 || error == -EFAULT || error == -EBUSY) << error;
           return uint64_t{1};
         });
         soft.remove();
       }
       EXPECT_EQ(lost_pages(memory, 5), kHuge / kPage) << "kind " << kind << ", round " << round;
-      EXPECT_EQ(poisoned_pages() - poisoned, kHuge / kPage) << "kind " << kind << ", round " << round;
+      // Twice where it was just wanted.
+      EXPECT_GE(poisoned_pages() - poisoned, kHuge / kPage) << "kind " << kind << ", round " << round;
     }
   }
 }
