@@ -49,12 +49,14 @@ void godwit_store_put_pages(struct page **pages, unsigned long count)
  */
 struct page **godwit_store_pages(struct mem_cgroup *memcg, unsigned long count, bool zero)
 {
-	gfp_t gfp = GFP_HIGHUSER | __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	/* Whose group is full is not to be killed: it may be anybody's object. */
+	gfp_t may_fail = __GFP_ACCOUNT | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	gfp_t gfp = GFP_HIGHUSER | may_fail;
 	struct mem_cgroup *before = set_active_memcg(memcg);
 	struct page **pages;
 	unsigned long i;
 
-	pages = kvcalloc(count, sizeof(*pages), GFP_KERNEL_ACCOUNT);
+	pages = kvcalloc(count, sizeof(*pages), GFP_KERNEL | may_fail);
 	for (i = 0; pages && i < count; i++) {
 		pages[i] = alloc_page(zero ? gfp | __GFP_ZERO : gfp);
 		if (!pages[i] || fatal_signal_pending(current)) {
