@@ -91,6 +91,7 @@ static int device_init(struct godwit_device *gdev, const struct godwit_device_de
 	spin_lock_init(&gdev->objects_lock);
 	spin_lock_init(&gdev->touches.lock);
 	INIT_LIST_HEAD(&gdev->objects);
+	INIT_LIST_HEAD(&gdev->objects_in_ram);
 	gdev->generation = atomic64_inc_return(&device_generation);
 
 	ret = ida_alloc(&device_ids, GFP_KERNEL);

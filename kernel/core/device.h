@@ -53,10 +53,17 @@ struct godwit_device {
 	struct godwit_touches touches;
 	/** @stats: counters of all clients together. */
 	struct godwit_stats stats;
-	/** @objects_lock: protects @objects; inside the locks of objects. */
+	/**
+	 * @objects_lock: protects @objects, @objects_in_ram and @objects_clock; inside the locks of
+	 * objects.
+	 */
 	spinlock_t objects_lock;
-	/** @objects: &struct godwit_object, the one first that was used longest ago. */
+	/** @objects: &struct godwit_object in VRAM, the one first that was used longest ago. */
 	struct list_head objects;
+	/** @objects_in_ram: the others. */
+	struct list_head objects_in_ram;
+	/** @objects_clock: counts objects that could not leave. */
+	u64 objects_clock;
 	/** @clients: by id; entries have no reference and are removed by the last put. */
 	struct xarray clients;
 	/** @next_client: for @clients. */

@@ -9,7 +9,7 @@
  *
  * Pressure: godwit_evict_reserve() evicts block by block, the one that was used longest ago
  * first, until the frames that are wanted are free. Blocks that were used since it began are
- * spared, so it ends. It gives up after a second.
+ * spared, so it ends. It gives up after a second, but for an object that it has begun with.
  *
  * Reverse maps: without mmap_lock nobody keeps the VMAs of a page, and with them its anon_vma, by
  * which the kernel finds the migration entries again. So they are held (evict_hold()); those of
@@ -248,7 +248,7 @@ unsigned long godwit_evict_reserve(struct godwit_device *gdev, unsigned long cou
 			/* No page can leave: objects. */
 			godwit_vram_unreserve(vram, got);
 			evicted = godwit_gem_evict(gdev, NULL, GODWIT_CAUSE_EVICTION,
-						   count - got);
+						   count - got, &deadline);
 			got = godwit_vram_reserve(vram, count);
 			if (got == count || !evicted)
 				break;
@@ -296,7 +296,7 @@ int godwit_evict_pages(struct godwit_device *gdev, const struct godwit_client *c
 	}
 	eviction->moved += job->home.moved;
 	if (cause != GODWIT_CAUSE_UNPLUG && !ret)
-		eviction->moved += godwit_gem_evict(gdev, client, cause, ULONG_MAX);
+		eviction->moved += godwit_gem_evict(gdev, client, cause, ULONG_MAX, NULL);
 	eviction->stayed = godwit_gem_frames(gdev, client);
 	for (block = 0; block < vram->frames.nr_blocks; block++)
 		eviction->stayed += godwit_vram_live(vram, block, client, true, job->batch->src);

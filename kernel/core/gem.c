@@ -26,18 +26,47 @@
 
 #define GEM_BYTES_MAX	(64ULL * SZ_1G)
 
-/* The next object in VRAM that may leave it; a reference. @skip are passed over. */
-static struct godwit_object *gem_next(struct godwit_device *gdev,
-				      const struct godwit_client *client, bool pinned,
-				      unsigned int skip)
+/* Behind all others: nothing is to be had from it at the moment. With the lock. */
+static void gem_pass_over(struct godwit_device *gdev, struct godwit_object *obj)
+{
+	lockdep_assert_held(&gdev->objects_lock);
+	obj->passed_over = ++gdev->objects_clock;
+	godwit_object_requeue(obj);
+}
+
+/* The object in VRAM that was used longest ago of those that were not passed over since. */
+static struct godwit_object *gem_oldest(struct godwit_device *gdev,
+					const struct godwit_client *client, u64 since)
+{
+	struct godwit_object *obj, *next, *found = NULL;
+
+	spin_lock(&gdev->objects_lock);
+	list_for_each_entry_safe(obj, next, &gdev->objects, link) {
+		if ((client && obj->client != client) || obj->passed_over > since)
+			continue;
+		/* So that the next look does not find it first. Its order is nobody's business. */
+		if (obj->flags & GODWIT_GEM_PINNED) {
+			gem_pass_over(gdev, obj);
+			continue;
+		}
+		/* It may be on its way out. */
+		if (READ_ONCE(obj->frames) && kref_get_unless_zero(&obj->base.refcount)) {
+			found = obj;
+			break;
+		}
+	}
+	spin_unlock(&gdev->objects_lock);
+	return found;
+}
+
+/* The next object in VRAM, pinned or not; a reference. @skip are passed over. */
+static struct godwit_object *gem_next(struct godwit_device *gdev, unsigned int skip)
 {
 	struct godwit_object *obj, *found = NULL;
 
 	spin_lock(&gdev->objects_lock);
 	list_for_each_entry(obj, &gdev->objects, link) {
-		if (!READ_ONCE(obj->frames) || (client && obj->client != client))
-			continue;
-		if (!pinned && (obj->flags & GODWIT_GEM_PINNED))
+		if (!READ_ONCE(obj->frames))
 			continue;
 		if (skip) {
 			skip--;
@@ -59,30 +88,45 @@ static struct godwit_object *gem_next(struct godwit_device *gdev,
  * @client: only those of this client, or NULL.
  * @cause: why.
  * @frames: until so many frames are free.
+ * @deadline: no object is begun with after this time, or NULL.
  *
- * The caller may hold mmap_lock, and no lock of an object.
+ * Each object is tried once: one that cannot leave is put behind all others. The caller may hold
+ * mmap_lock, and no lock of an object.
  *
  * Return: how many frames became free.
  */
 unsigned long godwit_gem_evict(struct godwit_device *gdev, const struct godwit_client *client,
-			       enum drm_godwit_cause cause, unsigned long frames)
+			       enum drm_godwit_cause cause, unsigned long frames,
+			       const unsigned long *deadline)
 {
-	unsigned int skipped = 0;
 	unsigned long freed = 0;
 	struct godwit_object *obj;
+	u64 since;
 
+	spin_lock(&gdev->objects_lock);
+	since = gdev->objects_clock;
+	spin_unlock(&gdev->objects_lock);
 	while (freed < frames && !fatal_signal_pending(current)) {
-		obj = gem_next(gdev, client, false, skipped);
+		bool left = false;
+
+		if (deadline && time_after(jiffies, *deadline))
+			break;
+		obj = gem_oldest(gdev, client, since);
 		if (!obj)
 			break;
-		/* What somebody works on, or what I/O uses, is not what was used longest ago. */
-		skipped++;
 		if (dma_resv_trylock(obj->base.resv)) {
-			if (obj->frames && !godwit_object_to_ram(obj, cause, 0)) {
+			left = !obj->frames;
+			if (!left && !godwit_object_to_ram(obj, cause, 0)) {
 				freed += obj->nr;
-				skipped--;
+				left = true;
 			}
 			dma_resv_unlock(obj->base.resv);
+		}
+		/* What somebody works on, or what I/O uses, is not what was used longest ago. */
+		if (!left) {
+			spin_lock(&gdev->objects_lock);
+			gem_pass_over(gdev, obj);
+			spin_unlock(&gdev->objects_lock);
 		}
 		drm_gem_object_put(&obj->base);
 		cond_resched();
@@ -116,7 +160,7 @@ void godwit_gem_unplug(struct godwit_device *gdev)
 {
 	struct godwit_object *obj;
 
-	while ((obj = gem_next(gdev, NULL, true, 0))) {
+	while ((obj = gem_next(gdev, 0))) {
 		dma_resv_lock(obj->base.resv, NULL);
 		if (obj->frames && godwit_object_to_ram(obj, GODWIT_CAUSE_UNPLUG,
 							GODWIT_OBJECT_WAIT_UNPLUG))
@@ -136,7 +180,7 @@ void godwit_gem_sleep(struct godwit_device *gdev)
 	struct godwit_object *obj;
 	int ret;
 
-	while ((obj = gem_next(gdev, NULL, true, skipped))) {
+	while ((obj = gem_next(gdev, skipped))) {
 		ret = dma_resv_lock_interruptible(obj->base.resv, NULL);
 		if (!ret) {
 			ret = godwit_object_to_ram(obj, GODWIT_CAUSE_REQUEST,
@@ -159,7 +203,7 @@ static struct godwit_object *gem_next_asleep(struct godwit_device *gdev)
 	struct godwit_object *obj, *found = NULL;
 
 	spin_lock(&gdev->objects_lock);
-	list_for_each_entry(obj, &gdev->objects, link) {
+	list_for_each_entry(obj, &gdev->objects_in_ram, link) {
 		if (READ_ONCE(obj->asleep) && kref_get_unless_zero(&obj->base.refcount)) {
 			found = obj;
 			break;
@@ -190,6 +234,16 @@ void godwit_gem_wake(struct godwit_device *gdev)
 	}
 }
 
+static void gem_show_list(const struct list_head *objects, struct seq_file *m)
+{
+	struct godwit_object *obj;
+
+	list_for_each_entry(obj, objects, link)
+		seq_printf(m, "%6u %8lu %5s %6u %9u\n", obj->client->id,
+			   obj->nr << (PAGE_SHIFT - 10), READ_ONCE(obj->frames) ? "vram" : "ram",
+			   !!(obj->flags & GODWIT_GEM_PINNED), READ_ONCE(obj->holders));
+}
+
 /**
  * godwit_gem_show() - list objects, for people.
  * @gdev: the device.
@@ -197,14 +251,10 @@ void godwit_gem_wake(struct godwit_device *gdev)
  */
 void godwit_gem_show(struct godwit_device *gdev, struct seq_file *m)
 {
-	struct godwit_object *obj;
-
 	seq_puts(m, "client kib place pinned importers\n");
 	spin_lock(&gdev->objects_lock);
-	list_for_each_entry(obj, &gdev->objects, link)
-		seq_printf(m, "%6u %8lu %5s %6u %9u\n", obj->client->id,
-			   obj->nr << (PAGE_SHIFT - 10), READ_ONCE(obj->frames) ? "vram" : "ram",
-			   !!(obj->flags & GODWIT_GEM_PINNED), READ_ONCE(obj->holders));
+	gem_show_list(&gdev->objects, m);
+	gem_show_list(&gdev->objects_in_ram, m);
 	spin_unlock(&gdev->objects_lock);
 }
 

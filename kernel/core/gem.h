@@ -13,7 +13,8 @@ struct godwit_device;
 struct seq_file;
 
 unsigned long godwit_gem_evict(struct godwit_device *gdev, const struct godwit_client *client,
-			       enum drm_godwit_cause cause, unsigned long frames);
+			       enum drm_godwit_cause cause, unsigned long frames,
+			       const unsigned long *deadline);
 unsigned long godwit_gem_frames(struct godwit_device *gdev, const struct godwit_client *client);
 void godwit_gem_unplug(struct godwit_device *gdev);
 void godwit_gem_sleep(struct godwit_device *gdev);

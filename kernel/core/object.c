@@ -51,8 +51,24 @@
 #include "pin.h"
 #include "store.h"
 
+static struct list_head *object_list(const struct godwit_object *obj)
+{
+	return READ_ONCE(obj->frames) ? &obj->gdev->objects : &obj->gdev->objects_in_ram;
+}
+
 /**
- * godwit_object_touch() - it was used just now.
+ * godwit_object_requeue() - put it behind the others that are where it is.
+ * @obj: the object. &godwit_device.objects_lock is held.
+ */
+void godwit_object_requeue(struct godwit_object *obj)
+{
+	lockdep_assert_held(&obj->gdev->objects_lock);
+	if (!list_empty(&obj->link))
+		list_move_tail(&obj->link, object_list(obj));
+}
+
+/**
+ * godwit_object_touch() - it was used just now, or moved.
  * @obj: the object.
  */
 void godwit_object_touch(struct godwit_object *obj)
@@ -60,8 +76,7 @@ void godwit_object_touch(struct godwit_object *obj)
 	struct godwit_device *gdev = obj->gdev;
 
 	spin_lock(&gdev->objects_lock);
-	if (!list_empty(&obj->link))
-		list_move_tail(&obj->link, &gdev->objects);
+	godwit_object_requeue(obj);
 	spin_unlock(&gdev->objects_lock);
 }
 
@@ -148,6 +163,7 @@ int godwit_object_to_ram(struct godwit_object *obj, enum drm_godwit_cause cause,
 	godwit_store_put_frames(gdev, obj->frames, obj->nr);
 	obj->frames = NULL;
 	obj->pages = pages;
+	godwit_object_touch(obj);
 	object_event(obj, cause, false);
 	return 0;
 }
@@ -188,6 +204,7 @@ int godwit_object_to_vram(struct godwit_object *obj)
 	obj->pages = NULL;
 	obj->frames = frames;
 	frames = NULL;
+	godwit_object_touch(obj);
 	object_event(obj, GODWIT_CAUSE_REQUEST, true);
 out:
 	dma_resv_unlock(obj->base.resv);
@@ -408,7 +425,7 @@ struct godwit_object *godwit_object_create(struct godwit_client *client, u64 siz
 		return ERR_PTR(ret);
 	}
 	spin_lock(&gdev->objects_lock);
-	list_add_tail(&obj->link, &gdev->objects);
+	list_add_tail(&obj->link, object_list(obj));
 	spin_unlock(&gdev->objects_lock);
 	return obj;
 }
@@ -424,6 +441,7 @@ void godwit_object_lose(struct godwit_object *obj)
 	drm_vma_node_unmap(&obj->base.vma_node, obj->base.dev->anon_inode->i_mapping);
 	godwit_store_put_frames(gdev, obj->frames, obj->nr);
 	obj->frames = NULL;
+	godwit_object_touch(obj);
 	godwit_stat_add(gdev, obj->client, GODWIT_STAT_PAGES_POISONED, obj->nr);
 	drm_warn(&gdev->drm, "an object of %lu pages is lost with its device\n", obj->nr);
 }

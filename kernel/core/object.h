@@ -28,8 +28,10 @@ struct godwit_object {
 	struct godwit_client *client;
 	/** @memcg: to which its RAM is accounted; a reference, or NULL. */
 	struct mem_cgroup *memcg;
-	/** @link: in &godwit_device.objects, the one first that was used longest ago. */
+	/** @link: in &godwit_device.objects, or in &godwit_device.objects_in_ram. */
 	struct list_head link;
+	/** @passed_over: &godwit_device.objects_clock when it last could not leave VRAM. */
+	u64 passed_over;
 	/** @nr: pages. */
 	unsigned long nr;
 	/** @flags: GODWIT_GEM_*. */
@@ -64,6 +66,7 @@ static inline enum drm_godwit_place godwit_object_place(const struct godwit_obje
 
 struct godwit_object *godwit_object_create(struct godwit_client *client, u64 size, u32 place,
 					   u32 flags);
+void godwit_object_requeue(struct godwit_object *obj);
 void godwit_object_touch(struct godwit_object *obj);
 int godwit_object_to_ram(struct godwit_object *obj, enum drm_godwit_cause cause,
 			 unsigned int wait_ms);

@@ -2,11 +2,16 @@
 // Memory cgroups: a page in VRAM counts for its owner's group as it does in RAM.
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include <csignal>
+#include <optional>
+#include <string_view>
+#include <thread>
 
 #include "tests/kernel/group.h"
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/objects.h"
 
 namespace godwit::guest {
 namespace {
@@ -20,6 +25,75 @@ int in_group(const Group& group, const std::function<void(const Device&)>& body)
     body(Device());
   });
 }
+
+// A process in a group with an object in VRAM, for which the group has no RAM.
+class FullGroup {
+ public:
+  FullGroup(const Group& group, size_t limit, size_t size) {
+    EXPECT_EQ(pipe(told_), 0);
+    EXPECT_EQ(pipe(heard_), 0);
+    process_ = std::thread([&group, limit, size, this] {
+      status_ = in_group(group, [&](const Device& gpu) { run(gpu, group, limit, size); });
+      // It may have been killed.
+      say(heard_, "!!!");
+    });
+    hear();
+  }
+  ~FullGroup() {
+    if (process_.joinable()) end();
+    for (const int fd : {told_[0], told_[1], heard_[0], heard_[1]}) close(fd);
+  }
+  FullGroup(const FullGroup&) = delete;
+  FullGroup& operator=(const FullGroup&) = delete;
+
+  // There is room from now on.
+  void make_room() {
+    say(told_, "r");
+    hear();
+  }
+  // Whether the object is in VRAM.
+  bool in_vram() {
+    say(told_, "p");
+    return hear() == 'v';
+  }
+  // The wait status. It ends well if it has the bytes of the object.
+  int end() {
+    say(told_, "e");
+    process_.join();
+    return status_;
+  }
+
+ private:
+  static void say(const int (&pipe)[2], std::string_view what) {
+    EXPECT_EQ(write(pipe[1], what.data(), what.size()), static_cast<ssize_t>(what.size()));
+  }
+  static char get(const int (&pipe)[2]) {
+    char what = '!';
+    EXPECT_EQ(read(pipe[0], &what, 1), 1);
+    return what;
+  }
+  char hear() { return get(heard_); }
+
+  void run(const Device& gpu, const Group& group, size_t limit, size_t size) const {
+    // The kernel takes some pages ahead, for each processor.
+    Processor processor;
+    processor.run_on(0);
+    const Object object(gpu, size);
+    fill(object.data(), object.size(), 1);
+    std::optional<Memory> more(limit);
+    for (size_t page = 0; group.charged() + 8 * kPage < limit; ++page) more->page(page)[0] = 1;
+    say(heard_, "f");
+    for (char what = get(told_); what != 'e'; what = get(told_)) {
+      if (what == 'r') more.reset();
+      say(heard_, object.place() == GODWIT_PLACE_VRAM ? "v" : "r");
+    }
+    more.reset();
+    EXPECT_BYTES(object.data(), object.size(), 1u);
+  }
+
+  int told_[2], heard_[2], status_ = 0;
+  std::thread process_;
+};
 
 // Both page sizes: true is huge pages.
 class GroupTest : public DeviceTest, public ::testing::WithParamInterface<bool> {
@@ -93,6 +167,23 @@ TEST_F(GroupCalls, HugePagesThatAreMadeStopAtTheLimit) {
   });
   EXPECT_TRUE(exited_well(status)) << status;
   EXPECT_EQ(group.killed(), 0u);
+}
+
+// It is not what was used longest ago any more.
+TEST_F(GroupCalls, AnObjectThatCouldNotLeaveIsNotTheFirstToBeTriedAgain) {
+  const Group group("64M");
+  if (!group.lacking().empty()) GTEST_SKIP() << group.lacking();
+  const size_t quarter = gpu_.info().vram_total / 4;
+  FullGroup full(group, 64 * kMiB, quarter);
+  const Object first(gpu_, quarter), second(gpu_, quarter), third(gpu_, quarter);
+  const Object fourth(gpu_, quarter);
+  EXPECT_EQ(first.place(), GODWIT_PLACE_SYSTEM);
+  full.make_room();
+  const Object fifth(gpu_, quarter);
+  EXPECT_EQ(second.place(), GODWIT_PLACE_SYSTEM);
+  EXPECT_TRUE(full.in_vram());
+  const int status = full.end();
+  EXPECT_TRUE(exited_well(status)) << status;
 }
 
 // A device that reads one page here and one there has a leaf of its page table for each, of 4 KiB. The pages are the zero page,
