@@ -168,6 +168,8 @@ void godwit_gem_unplug(struct godwit_device *gdev)
 		dma_resv_unlock(obj->base.resv);
 		drm_gem_object_put(&obj->base);
 	}
+	/* What is just being freed has no reference, but frames; the device is asked for pages. */
+	wait_event(gdev->vram.freed, !godwit_gem_frames(gdev, NULL));
 }
 
 /**

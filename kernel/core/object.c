@@ -32,7 +32,8 @@
  * of an object is taken.
  *
  * While an object is in VRAM and its lock is held, its device is there:
- * unregistration passes through each object's lock.
+ * unregistration passes through each object's lock, and waits for those that are
+ * being freed (godwit_gem_unplug()).
  */
 #include <linux/delay.h>
 #include <linux/dma-resv.h>
@@ -280,13 +281,11 @@ static void object_free(struct drm_gem_object *base)
 	struct godwit_object *obj = to_godwit_object(base);
 	struct godwit_device *gdev = obj->gdev;
 
-	spin_lock(&gdev->objects_lock);
-	list_del_init(&obj->link);
-	spin_unlock(&gdev->objects_lock);
 	if (obj->flags & GODWIT_GEM_PINNED)
 		godwit_pin_uncharge(obj->client, obj->nr);
 	/*
-	 * Neither needs the device. A page that I/O still holds, although nothing maps it, is free
+	 * The device is there for as long as there are frames, for which godwit_gem_unplug() looks
+	 * in the list. A page that I/O still holds, although nothing maps it, is free
 	 * when that ends; but a frame would be somebody else's by then.
 	 */
 	dma_resv_lock(base->resv, NULL);
@@ -299,6 +298,10 @@ static void object_free(struct drm_gem_object *base)
 	}
 	obj->frames = NULL;
 	dma_resv_unlock(base->resv);
+	spin_lock(&gdev->objects_lock);
+	list_del_init(&obj->link);
+	spin_unlock(&gdev->objects_lock);
+	godwit_vram_wake(&gdev->vram);
 	godwit_store_put_pages(obj->pages, obj->nr);
 	drm_gem_object_release(base);
 	mem_cgroup_put(obj->memcg);
