@@ -158,7 +158,7 @@ void godwit_advice_end(struct godwit_chunk *chunk, unsigned long start, unsigned
 					      (next - start) >> PAGE_SHIFT, 0, 0);
 	}
 	if (pinned)
-		atomic_long_add(pinned, &chunk->mirror->client->pinned);
+		godwit_pin_adjust(chunk->mirror->client, pinned);
 }
 
 /**
@@ -322,7 +322,7 @@ static int advise_leaf(struct advise_step *step, struct godwit_chunk *chunk, uns
 	charged = clamp(pinned, 0L, step->charged);
 	step->charged -= charged;
 	if (pinned != charged)
-		atomic_long_add(pinned - charged, &step->mirror->client->pinned);
+		godwit_pin_adjust(step->mirror->client, pinned - charged);
 	return step->hold ? advise_frames(step, chunk, start, end) : 0;
 }
 

@@ -22,6 +22,7 @@ void godwit_vram_set_hold_locked(struct godwit_vram *vram, unsigned long frame, 
 {
 	u16 before = vram->hold[frame];
 	struct godwit_client *owner = vram->owner[frame];
+	int advised = !!(hold & GODWIT_HOLD_ADVICE) - !!(before & GODWIT_HOLD_ADVICE);
 
 	lockdep_assert_held(&vram->lock);
 	if (hold && !before)
@@ -29,8 +30,8 @@ void godwit_vram_set_hold_locked(struct godwit_vram *vram, unsigned long frame, 
 	if (!hold && before)
 		godwit_frames_unpin(&vram->frames, frame);
 	if (owner)
-		owner->frames_advised += !!(hold & GODWIT_HOLD_ADVICE) -
-					 !!(before & GODWIT_HOLD_ADVICE);
+		owner->frames_advised += advised;
+	vram->frames_advised += advised;
 	vram->hold[frame] = hold;
 }
 
@@ -102,11 +103,12 @@ void godwit_vram_unpin(struct godwit_vram *vram, unsigned long frame, u32 genera
  * @pinned: which.
  *
  * Frames beyond max_pinned stay evictable: after mremap a frame can be held whose
- * address has no advice any more, and those must not add up.
+ * address has no advice any more, and those must not add up, of one client or of several.
  */
 void godwit_vram_advise(struct godwit_vram *vram, const struct godwit_client *client,
 			unsigned long frame, unsigned int count, bool pinned)
 {
+	unsigned long limit_all = godwit_vram_max_pinned_all(vram);
 	unsigned long limit = godwit_vram_max_pinned(vram), i;
 
 	spin_lock_irq(&vram->lock);
@@ -116,7 +118,8 @@ void godwit_vram_advise(struct godwit_vram *vram, const struct godwit_client *cl
 		if (vram->owner[i] != client)
 			continue;
 		if (pinned && ((vram->hold[i] & GODWIT_HOLD_ADVICE) ||
-			       client->frames_advised < limit))
+			       (client->frames_advised < limit &&
+				vram->frames_advised < limit_all)))
 			hold |= GODWIT_HOLD_ADVICE;
 		godwit_vram_set_hold_locked(vram, i, hold);
 	}

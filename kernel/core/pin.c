@@ -49,7 +49,7 @@
 #define PIN_LENGTH_MAX		(64ULL * SZ_1G)
 
 /**
- * godwit_pin_charge() - count frames against max_pinned.
+ * godwit_pin_charge() - count frames against max_pinned, and against what all may hold together.
  * @gdev: the device.
  * @client: whose limit.
  * @frames: how many.
@@ -57,13 +57,29 @@
 int godwit_pin_charge(struct godwit_device *gdev, struct godwit_client *client,
 		      unsigned long frames)
 {
-	unsigned long limit = godwit_vram_max_pinned(&gdev->vram);
+	long limit = godwit_vram_max_pinned(&gdev->vram);
+	long limit_all = godwit_vram_max_pinned_all(&gdev->vram);
 
-	if (frames <= limit && atomic_long_add_return(frames, &client->pinned) <= limit)
-		return 0;
-	if (frames <= limit)
-		atomic_long_sub(frames, &client->pinned);
+	if (frames > limit)
+		return -EDQUOT;
+	if (atomic_long_add_return(frames, &client->pinned) <= limit) {
+		if (atomic_long_add_return(frames, &gdev->vram.pinned) <= limit_all)
+			return 0;
+		atomic_long_sub(frames, &gdev->vram.pinned);
+	}
+	atomic_long_sub(frames, &client->pinned);
 	return -EDQUOT;
+}
+
+/**
+ * godwit_pin_adjust() - more or fewer frames are held than was charged. Any context.
+ * @client: whose limit.
+ * @frames: how many more. No limit is looked at.
+ */
+void godwit_pin_adjust(struct godwit_client *client, long frames)
+{
+	atomic_long_add(frames, &client->pinned);
+	atomic_long_add(frames, &client->gdev->vram.pinned);
 }
 
 /**
@@ -73,7 +89,7 @@ int godwit_pin_charge(struct godwit_device *gdev, struct godwit_client *client,
  */
 void godwit_pin_uncharge(struct godwit_client *client, unsigned long frames)
 {
-	atomic_long_sub(frames, &client->pinned);
+	godwit_pin_adjust(client, -(long)frames);
 }
 
 /**

@@ -56,6 +56,7 @@ struct godwit_pin {
 
 int godwit_pin_charge(struct godwit_device *gdev, struct godwit_client *client,
 		      unsigned long frames);
+void godwit_pin_adjust(struct godwit_client *client, long frames);
 void godwit_pin_uncharge(struct godwit_client *client, unsigned long frames);
 int godwit_pin_charge_system(struct mm_struct *mm, unsigned long pages);
 void godwit_pin_uncharge_system(struct mm_struct *mm, unsigned long pages);

@@ -2,6 +2,7 @@
 #ifndef _GODWIT_VRAM_H_
 #define _GODWIT_VRAM_H_
 
+#include <linux/atomic.h>
 #include <linux/bits.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -21,8 +22,8 @@ struct godwit_device;
  */
 struct godwit_vram {
 	/**
-	 * @lock: protects all members. Innermost but for &godwit_client.ring_lock; interrupts
-	 * are off, since the last reference to a page can go anywhere.
+	 * @lock: protects all members but @pinned. Innermost but for &godwit_client.ring_lock;
+	 * interrupts are off, since the last reference to a page can go anywhere.
 	 */
 	spinlock_t lock;
 	/** @frames: which are free. */
@@ -52,12 +53,22 @@ struct godwit_vram {
 	wait_queue_head_t freed;
 	/** @nr_frames: size. */
 	unsigned long nr_frames;
+	/** @pinned: frames charged against godwit_vram_max_pinned_all(); see pin.c. No lock. */
+	atomic_long_t pinned;
+	/** @frames_advised: frames that advice holds, of all clients. */
+	unsigned long frames_advised;
 };
 
 /* Frames that one client may hold: the others must be left something to evict. */
 static inline unsigned long godwit_vram_max_pinned(const struct godwit_vram *vram)
 {
 	return vram->nr_frames / 2;
+}
+
+/* That all of them may hold together: a client is a descriptor, and anybody can have many. */
+static inline unsigned long godwit_vram_max_pinned_all(const struct godwit_vram *vram)
+{
+	return vram->nr_frames / 4 * 3;
 }
 
 int godwit_vram_init(struct godwit_vram *vram, unsigned long nr_frames);

@@ -229,6 +229,23 @@ TEST_F(Advise, MremapDoesNotAddUpBeyondTheLimit) {
   EXPECT_BYTES(second.data(), limit, 12u);
 }
 
+TEST_F(Advise, MremapDoesNotAddUpWithThatOfAnotherDescriptor) {
+  const uint64_t limit = gpu_.limits().max_pinned;
+  const Device other;
+  Memory first(limit), second(limit), room(limit);
+  fill(first.data(), limit, 11);
+  ASSERT_EQ(pin(gpu_, first), 0);
+  ASSERT_EQ(gpu_.to_vram(first.data(), limit).moved, limit / kPage);
+  ASSERT_EQ(mremap(first.data(), limit, limit, MREMAP_MAYMOVE | MREMAP_FIXED, room.data()), room.data());
+  first.release();
+  fill(second.data(), limit, 12);
+  ASSERT_EQ(pin(other, second), 0);
+  ASSERT_EQ(other.to_vram(second.data(), limit).moved, limit / kPage);
+  EXPECT_EQ(gpu_.evict(GODWIT_EVICT_DEVICE).stayed, gpu_.info().vram_total / kPage * 3 / 4);
+  EXPECT_BYTES(room.data(), limit, 11u);
+  EXPECT_BYTES(second.data(), limit, 12u);
+}
+
 TEST_F(Advise, AChildHasNone) {
   Memory memory(kMiB);
   fill(memory.data(), memory.size(), 13);

@@ -153,6 +153,21 @@ TEST_F(Gem, PinnedObjectsStayAndCount) {
   Object again(gpu_, limit, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
 }
 
+TEST_F(Gem, DescriptorsTogetherLeaveAQuarterUnpinned) {
+  const uint64_t limit = gpu_.limits().max_pinned;
+  const size_t vram = gpu_.info().vram_total;
+  auto first = std::make_unique<Object>(gpu_, limit, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
+  const Device other, third;
+  drm_godwit_gem_create args;
+  EXPECT_EQ(create(other, limit, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED, &args), -EDQUOT);
+  const Object second(other, vram * 3 / 4 - limit, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
+  EXPECT_EQ(create(third, kPage, GODWIT_PLACE_SYSTEM, GODWIT_GEM_PINNED, &args), -EDQUOT);
+  const Object rest(third, vram / 4, GODWIT_PLACE_VRAM);
+  EXPECT_EQ(rest.info().place, GODWIT_PLACE_VRAM);
+  first.reset();
+  const Object again(third, limit, GODWIT_PLACE_VRAM, GODWIT_GEM_PINNED);
+}
+
 TEST_F(Gem, TooLargeIsRefusedAndTakesNothing) {
   drm_godwit_gem_create args;
   EXPECT_EQ(create(gpu_, gpu_.info().vram_total + kPage, GODWIT_PLACE_VRAM, 0, &args), -ENOSPC);

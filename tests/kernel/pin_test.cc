@@ -190,6 +190,24 @@ TEST_F(Pin, TheLimitOfVramIsKept) {
   EXPECT_EQ(gpu_.pin(memory.data() + limit, kPage, GODWIT_PLACE_VRAM, &second), 0);
 }
 
+// Whatever holds: a pin, advice, a pinned object (gem_test).
+TEST_F(Pin, TheLimitOfAllDescriptorsTogetherIsKept) {
+  const uint64_t limit = gpu_.limits().max_pinned, rest = gpu_.info().vram_total * 3 / 4 - limit;
+  const Memory memory(2 * limit);
+  const Device other;
+  uint32_t first = 0, second = 0;
+  ASSERT_EQ(gpu_.pin(memory.data(), limit, GODWIT_PLACE_VRAM, &first), 0);
+  EXPECT_EQ(other.pin(memory.data() + limit, limit, GODWIT_PLACE_VRAM, &second), -EDQUOT);
+  EXPECT_EQ(other.advise(memory.data() + limit, limit, GODWIT_ADVICE_PINNED, 1), -EDQUOT);
+  ASSERT_EQ(other.advise(memory.data() + limit, rest, GODWIT_ADVICE_PINNED, 1), 0);
+  EXPECT_EQ(other.pin(memory.data() + limit + rest, kPage, GODWIT_PLACE_VRAM, &second), -EDQUOT);
+  // What is unmapped, and what is unset, is there for the other one.
+  ASSERT_EQ(munmap(memory.data() + limit, kPage), 0);
+  ASSERT_EQ(other.advise(memory.data() + limit + kPage, kPage, GODWIT_ADVICE_UNSET, 0), 0);
+  EXPECT_EQ(other.pin(memory.data() + limit + rest, 3 * kPage, GODWIT_PLACE_VRAM, &second), -EDQUOT);
+  EXPECT_EQ(other.pin(memory.data() + limit + rest, 2 * kPage, GODWIT_PLACE_VRAM, &second), 0);
+}
+
 TEST_F(Pin, TheLimitOfLockedMemoryIsKept) {
   EXPECT_TRUE(exited_well(in_child([&] {
     const rlimit limit = {8 * kPage, 8 * kPage};

@@ -218,7 +218,9 @@ struct drm_godwit_limits {
 	/** @max_range: Bytes in one call. */
 	__u64 max_range;
 	/**
-	 * @max_pinned: Bytes of VRAM that one client may hold with PIN and with pinned advice.
+	 * @max_pinned: Bytes of VRAM that one client may hold with PIN, with pinned advice and with
+	 * pinned objects. All clients of a device together may hold three quarters of its VRAM,
+	 * vram_total: so with others there it can be less (EDQUOT).
 	 */
 	__u64 max_pinned;
 	/** @max_commands: In one EXECUTE. */
