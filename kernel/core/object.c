@@ -245,8 +245,8 @@ static vm_fault_t object_fault(struct vm_fault *vmf)
 						   GODWIT_OBJECT_WAIT_MOVE);
 		if (err) {
 			dma_resv_unlock(obj->base.resv);
-			return err == -ENOMEM ? VM_FAULT_OOM :
-			       err == -EINTR ? VM_FAULT_NOPAGE : VM_FAULT_SIGBUS;
+			/* Killed: in a system call the access would be repeated for ever. */
+			return err == -ENOMEM ? VM_FAULT_OOM : VM_FAULT_SIGBUS;
 		}
 	}
 	if (obj->frames)
