@@ -25,7 +25,7 @@
 
 static struct page **kmap_hold_frames(struct godwit_object *obj)
 {
-	struct page **pages = kvmalloc_array(obj->nr, sizeof(*pages), GFP_KERNEL);
+	struct page **pages = kvmalloc_array(obj->nr, sizeof(*pages), GFP_KERNEL_ACCOUNT);
 	unsigned long i;
 
 	if (!pages)

@@ -268,13 +268,13 @@ struct sg_table *godwit_reach_map(struct godwit_snapshot *snapshot, struct godwi
 	struct reach_run *runs;
 	int ret = -ENOMEM;
 
-	reach = kzalloc_obj(*reach);
+	reach = kzalloc_obj(*reach, GFP_KERNEL_ACCOUNT);
 	if (!reach)
 		return ERR_PTR(-ENOMEM);
-	reach->kinds = kvcalloc(count, sizeof(*reach->kinds), GFP_KERNEL);
-	runs = kvcalloc(count, sizeof(*runs), GFP_KERNEL);
+	reach->kinds = kvcalloc(count, sizeof(*reach->kinds), GFP_KERNEL_ACCOUNT);
+	runs = kvcalloc(count, sizeof(*runs), GFP_KERNEL_ACCOUNT);
 	if (reach->kinds && runs)
-		ret = sg_alloc_table(&reach->table, count, GFP_KERNEL);
+		ret = sg_alloc_table(&reach->table, count, GFP_KERNEL_ACCOUNT);
 	if (!ret) {
 		reach_runs(snapshot, dev, runs);
 		ret = reach_map_entries(reach, dev, dir, runs, count);
