@@ -9,7 +9,7 @@
  * 1. drm_dev_unplug(): new calls get -ENODEV, running ones have ended when it returns;
  * 2. the system may sleep without asking it, and VRAM is closed: nobody can take a frame;
  * 3. jobs are ended; all mirrors lose their translations, and can get no new ones (that takes a
- *    call, or a view, which is revoked);
+ *    call, or a view, which is revoked), also those that only a view or an export still refers to;
  * 4. objects and pages are brought home; what the device cannot give is lost or poisoned;
  * 5. the page map is taken away, which waits for pages that somebody still holds;
  * 6. the driver's operations are replaced by ones that do nothing.

@@ -428,8 +428,8 @@ void godwit_export_wait(struct godwit_mirror *mirror, unsigned long start, unsig
 /**
  * godwit_export_kill() - a device or a mirror goes away: what was exported through it is mapped no
  *	more.
- * @gdev: the device, or NULL.
- * @mirror: the mirror, or NULL.
+ * @gdev: the device, or NULL. Mirrors that only exports still refer to are revoked.
+ * @mirror: the mirror, which was revoked, or NULL.
  */
 void godwit_export_kill(const struct godwit_device *gdev, const struct godwit_mirror *mirror)
 {
@@ -449,6 +449,9 @@ void godwit_export_kill(const struct godwit_device *gdev, const struct godwit_mi
 		}
 		spin_unlock(&godwit_exports_lock);
 		if (found) {
+			/* Where the node was closed it is in the list of no client any more. */
+			if (gdev)
+				godwit_mirror_revoke(found->mirror);
 			godwit_export_revoke(found, cause, GODWIT_EXPORT_PATIENCE);
 			export_put(found);
 		}

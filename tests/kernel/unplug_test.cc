@@ -61,6 +61,33 @@ TEST(Unplug, ViewsLoseTheirPagesAndTheMemoryKeepsItsBytes) {
   EXPECT_EQ(signal_of([&] { (void)*static_cast<volatile uint8_t*>(view.page(3)); }), SIGBUS);
 }
 
+// An export keeps the mirror of a descriptor that was closed. That is told of changes for as long as the export lives, and finds
+// nothing that a device without a driver had to be told.
+TEST(Unplug, NoTranslationIsLeftInWhatOnlyAnExportHolds) {
+  SoftDevice soft("private:16M");
+  Device gpu(soft.index());
+  const std::string device = "godwit_invalidate: device=" + std::to_string(gpu.info().device_id) + " ";
+  Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 3);
+  ASSERT_TRUE(execute(gpu, {op::add(memory.data(), memory.size(), 1, GODWIT_COMMAND_IN_PLACE)}).ok());
+  drm_godwit_export exported = {};
+  exported.addr = address(memory.data());
+  exported.length = memory.size();
+  ASSERT_EQ(gpu.call(DRM_IOCTL_GODWIT_EXPORT, &exported), 0);
+  gpu.close();
+  soft.remove();
+  {
+    const Settings traced({{"/sys/kernel/tracing/events/godwit/godwit_invalidate/enable", "1"}});
+    ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_DONTNEED), 0);
+  }
+  const std::string trace = read_file("/sys/kernel/tracing/trace");
+  const size_t at = trace.find(device);
+  ASSERT_NE(at, std::string::npos) << trace;
+  const std::string line = trace.substr(at, trace.find('\n', at) - at);
+  EXPECT_EQ(line.substr(line.rfind(' ') + 1), "pages=0") << line;
+  close(exported.fd);
+}
+
 // What the view and the queue stored before they were told of the end is there. Both have stored
 // to every page, and go on, when the device goes.
 TEST(Unplug, UnderViewAndQueueLosesNoIncrement) {
