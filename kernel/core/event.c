@@ -73,7 +73,8 @@ static struct godwit_ring *ring_create(u32 capacity, u64 types)
 	ring->capacity = capacity;
 	ring->types = types;
 	ring->bytes = PAGE_ALIGN(RING_RECORDS + capacity * sizeof(struct drm_godwit_event));
-	ring->memory = vmalloc_user(ring->bytes);
+	/* Of the group of the process: all of it can be mapped, and nothing else limits it. */
+	ring->memory = __vmalloc(ring->bytes, GFP_KERNEL_ACCOUNT | __GFP_ZERO);
 	if (!ring->memory) {
 		kfree(ring);
 		return NULL;
@@ -225,8 +226,9 @@ static void ring_vm_close(struct vm_area_struct *vma)
 }
 
 /*
- * Unplugging the device takes all mappings of its node away. The ring is the client's memory, not
- * the device's: whoever polls its words must not get SIGBUS for that.
+ * Page by page, and again after the device was unplugged, which takes all mappings of its node
+ * away. The ring is the client's memory, not the device's: whoever polls its words must not get
+ * SIGBUS for that.
  */
 static vm_fault_t ring_vm_fault(struct vm_fault *vmf)
 {
@@ -256,16 +258,15 @@ static const struct vm_operations_struct ring_vm_ops = {
 int godwit_ring_mmap(struct godwit_client *client, struct vm_area_struct *vma)
 {
 	struct godwit_ring *ring = ring_get(client);
-	int ret = -EINVAL;
 
 	if (!ring)
 		return -ENXIO;
-	if ((vma->vm_flags & VM_SHARED) && vma->vm_end - vma->vm_start <= ring->bytes)
-		ret = remap_vmalloc_range(vma, ring->memory, 0);
-	if (ret) {
+	if (!(vma->vm_flags & VM_SHARED) || vma->vm_end - vma->vm_start > ring->bytes) {
 		godwit_ring_put(ring);
-		return ret;
+		return -EINVAL;
 	}
+	/* Pages of the kernel's: they are not moved, merged or collapsed. */
+	vm_flags_set(vma, VM_DONTEXPAND | VM_DONTDUMP | VM_MIXEDMAP);
 	vma->vm_private_data = ring;
 	vma->vm_ops = &ring_vm_ops;
 	return 0;

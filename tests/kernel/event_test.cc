@@ -160,6 +160,31 @@ TEST_F(Events, MappedRingGoesOnAfterItsDescriptorIsClosed) {
   EXPECT_EQ(ring.take().size(), 2u) << "there, and back by a CPU fault";
 }
 
+// All of it, and no more; its pages come as they are touched.
+TEST_F(Events, ARingIsMappedToItsEnd) {
+  drm_godwit_events args = {};
+  args.capacity = gpu_.limits().max_ring_records;
+  args.types = uint64_t{1} << GODWIT_EVENT_MIGRATE;
+  ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_EVENTS, &args), 0);
+  const auto map = [&](size_t length, int protection, int flags = MAP_SHARED) {
+    return mmap(nullptr, length, protection, flags, gpu_.fd(), static_cast<off_t>(args.map_offset));
+  };
+  const auto bytes = static_cast<size_t>(args.map_length);
+  auto* ring = static_cast<uint8_t*>(map(bytes, PROT_READ | PROT_WRITE));
+  auto* read_only = static_cast<uint8_t*>(map(bytes, PROT_READ));
+  ASSERT_NE(ring, MAP_FAILED);
+  ASSERT_NE(read_only, MAP_FAILED);
+  const auto records = reinterpret_cast<drm_godwit_ring*>(ring)->records_offset;
+  EXPECT_TRUE(all_zero(ring + records, bytes - records));
+  ring[bytes - 1] = 7;
+  EXPECT_EQ(read_only[bytes - 1], 7);
+  EXPECT_EQ(map(bytes + kPage, PROT_READ), MAP_FAILED);
+  EXPECT_EQ(map(bytes, PROT_READ, MAP_PRIVATE), MAP_FAILED);
+  EXPECT_EQ(mremap(ring, bytes, bytes + kPage, MREMAP_MAYMOVE), MAP_FAILED);
+  munmap(ring, bytes);
+  munmap(read_only, bytes);
+}
+
 class Generations : public DeviceTest {
  protected:
   uint32_t watch(const void* addr, size_t length) {

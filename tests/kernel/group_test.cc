@@ -212,6 +212,26 @@ TEST_F(GroupCalls, PageTablesOfTheDeviceAreChargedAndFreed) {
   EXPECT_TRUE(exited_well(status)) << status;
 }
 
+TEST_F(GroupCalls, AnEventRingIsChargedAndFreed) {
+  const Group group("max");
+  if (!group.lacking().empty()) GTEST_SKIP() << group.lacking();
+  const int status = in_group(group, [&](const Device&) {
+    drm_godwit_events ring = {};
+    uint64_t before = 0;
+    {
+      const Device gpu;
+      before = group.charged();
+      ring.capacity = gpu.limits().max_ring_records;
+      ring.types = uint64_t{1} << GODWIT_EVENT_MIGRATE;
+      ASSERT_EQ(gpu.call(DRM_IOCTL_GODWIT_EVENTS, &ring), 0);
+      ASSERT_GE(ring.map_length, 4 * kMiB);
+      EXPECT_GE(group.charged(), before + ring.map_length / 4 * 3);
+    }
+    EXPECT_TRUE(soon([&] { return group.charged() < before + ring.map_length / 4; })) << group.charged() << ", before " << before;
+  });
+  EXPECT_TRUE(exited_well(status)) << status;
+}
+
 INSTANTIATE_TEST_SUITE_P(PageSize, GroupTest, ::testing::Bool(),
                          [](const auto& suite) { return suite.param ? "Huge" : "Small"; });
 
