@@ -339,6 +339,8 @@ static struct godwit_export *export_create(struct godwit_mirror *mirror, unsigne
 	}
 	export->dmabuf = dmabuf;
 	spin_lock(&godwit_exports_lock);
+	/* A detach that was faster has looked for exports already. */
+	export->dead = READ_ONCE(mirror->revoked);
 	list_add(&export->link, &godwit_exports);
 	list_add(&export->mirror_link, &mirror->exports);
 	spin_unlock(&godwit_exports_lock);

@@ -104,6 +104,27 @@ TEST_F(Peer, AForkWaitsForATransferThatWasToldToLetGoBefore) {
   EXPECT_TRUE(loan.has(5 * kPage, written));
 }
 
+// To find the notifiers of 64 GiB takes the call a while.
+TEST_F(Peer, AnExportThatADetachOvertakesIsOfNoUse) {
+  const Edu edu;
+  for (int round = 0; round < 5; ++round) {
+    const Device gpu;
+    drm_godwit_export args = {};
+    args.length = uint64_t{64} << 30;
+    int error = -1;
+    std::thread exporter([&] { error = gpu.call(DRM_IOCTL_GODWIT_EXPORT, &args); });
+    EXPECT_TRUE(soon([&] { return gpu.stat(GODWIT_STAT_MIRRORS) == 1; }));
+    drm_godwit_attach detach = {};
+    detach.client_version = GODWIT_UAPI_VERSION;
+    detach.flags = GODWIT_ATTACH_DETACH;
+    EXPECT_EQ(gpu.call(DRM_IOCTL_GODWIT_ATTACH, &detach), 0);
+    exporter.join();
+    ASSERT_EQ(error, 0);
+    EXPECT_EQ(edu.import(args.fd), -ENODEV);
+    close(args.fd);
+  }
+}
+
 TEST_F(Peer, TwoProcessesAndADeviceShareARangeThatMoves) {
   const Device gpu;
   const Memory own(kBytes), same(kBytes);
