@@ -38,8 +38,9 @@ static bool discard_allowed(struct vm_area_struct *vma)
 }
 
 /*
- * Zaps what nothing has pinned in RAM: whoever pinned a page would be left with
- * one that is no longer the program's.
+ * Zaps what PIN does not hold through this descriptor: whoever pinned a page would be left with
+ * one that is no longer the program's. Pins of other descriptors are not looked for: to them it is
+ * what MADV_DONTNEED is.
  */
 static unsigned long discard_run(struct godwit_mirror *mirror, struct vm_area_struct *vma,
 				 unsigned long start, unsigned long end)

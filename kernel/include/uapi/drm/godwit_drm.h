@@ -466,8 +466,9 @@ struct drm_godwit_advise {
  *
  * Afterwards private anonymous pages of the range read as zeros, wherever they were; nothing is
  * copied. Other pages, and pages that are locked in memory (mlock), sealed (mseal) or pinned
- * (PIN), are left alone and counted in @skipped. A page that another process shares since a fork
- * keeps its bytes there.
+ * (PIN) through this descriptor, are left alone and counted in @skipped; what is pinned through
+ * another one goes, as with MADV_DONTNEED. A page that another process shares since a fork keeps
+ * its bytes there.
  */
 struct drm_godwit_discard {
 	/** @addr: In, page range. */
