@@ -4,7 +4,9 @@
  *
  * Overview: tells where each page of a range is. Nothing is remembered for it: the kernel's
  * page table and the device's are read at the time of the call, 2 MiB at a time, each at one
- * moment. A page that is just moving is waited for.
+ * moment as far as notifiers tell of changes: they do not of a page that a CPU touches for the
+ * first time or swaps in, which may be told as of before or after it. A page that is just moving
+ * is waited for.
  *
  * Locking: godwit_look() leaves the lock of the chunk held; under it the device's table is read
  * as well, so that the two belong together.

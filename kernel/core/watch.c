@@ -5,7 +5,7 @@
  * Overview: a word in the ring's mapping that changes whenever the pages of a watched range
  * could be anywhere else than before. It is bumped in the notifier, before the kernel changes
  * anything, so a program that finds the word unchanged knows that what it cached was right when
- * it looked.
+ * it looked. Notifiers tell of what is taken away: not of a page that comes where there was none.
  *
  * Locking: &godwit_mirror.watch_lock, inside &godwit_chunk.lock; &godwit_client.ring_lock
  * inside it.

@@ -509,9 +509,10 @@ struct drm_godwit_discard {
  * struct drm_godwit_residency - DRM_IOCTL_GODWIT_RESIDENCY: where each page of a page range is
  * now.
  *
- * One __u32 a page. Exact at one moment for each 2 MiB; a page may have moved by the time the
- * caller reads it. Faults nothing in and moves nothing, but waits for pages that are just moving.
- * The counters count all pages of the range.
+ * One __u32 a page. Exact at one moment for each 2 MiB, but for pages that CPUs touch for the first
+ * time or swap in meanwhile: each is told as it was before that or as it is after. A page may have
+ * moved by the time the caller reads it. Faults nothing in and moves nothing, but waits for pages
+ * that are just moving. The counters count all pages of the range.
  *
  * Errors: EBUSY, the range changed without pause for a second.
  */
@@ -1012,9 +1013,10 @@ struct drm_godwit_events {
 /**
  * struct drm_godwit_watch - DRM_IOCTL_GODWIT_WATCH: a generation word for a page range.
  *
- * The word at index @word of the ring's mapping changes before any byte of the range can be
- * anywhere else than it was: whoever reads the same value before and after looking at a cached
- * address may use it. Needs a ring.
+ * The word at index @word of the ring's mapping changes before any byte of the range that is in
+ * memory can be anywhere else than it was: whoever reads the same value before and after looking at
+ * a cached address may use it. It need not change when a page comes where there was none: a CPU
+ * touches it for the first time, or swaps it in. Needs a ring.
  *
  * Errors: ENXIO, no ring. ENOSPC, max_watches. E2BIG, longer than 64 GiB. ENOENT,
  * GODWIT_WATCH_REMOVE of what is not watched.
