@@ -76,6 +76,8 @@ struct godwit_device {
 	struct godwit_zapper zapper;
 	/** @next_mirror: id of the next mirror. */
 	atomic_t next_mirror;
+	/** @queue_threads: of all clients, GODWIT_QUEUE_THREADS at most. */
+	atomic_t queue_threads;
 	/** @sleep: of the system. */
 	struct godwit_sleep sleep;
 };

@@ -2,9 +2,9 @@
 /**
  * DOC: Execution queue
  *
- * Overview: plays the part of a device's command processor: one thread for each client that ever
- * submitted a job, which plays the jobs one after the other (command.c). A job belongs to the
- * address space that submitted it; only that can fetch its results.
+ * Overview: plays the part of a device's command processor: one thread for each client that has
+ * jobs (player.c), which plays them one after the other (command.c). A job belongs to the address
+ * space that submitted it; only that can fetch its results.
  *
  * How a job ends: all its commands are done; one fails; its time is over; its process or its
  * client ends, or detaches; the device goes away. In each case every command has a result, the
@@ -14,8 +14,8 @@
  * GODWIT_JOB_TIMEOUT_MS. Between two looks at whether it may go on (godwit_job_poll()) a job
  * serves one fault, which takes seconds at the most.
  *
- * Sleep of the system (sleep.c): the thread stops before a job or in godwit_job_poll(), until it
- * is over; who waits for a job sleeps on, unless it was not asleep yet (EINTR).
+ * Sleep of the system (sleep.c): who waits for a job sleeps on, unless it was not asleep yet
+ * (EINTR).
  *
  * Stopping: with &godwit_queue.stopped set no job is accepted, and the thread ends those that
  * it has, with this error. godwit_device_unregister() does so after it let no call begin any
@@ -24,121 +24,25 @@
  *
  * Locking: &godwit_client.lock, held to make and to stop the thread, is outside of
  * &godwit_queue.lock. In &godwit_queue.lock: locks of syncobjs and fences. The thread holds neither
- * while it plays.
+ * while it plays, and never takes the former, with which it is waited for.
  */
 #include <linux/dma-fence.h>
 #include <linux/freezer.h>
-#include <linux/kthread.h>
 #include <linux/slab.h>
 
 #include <drm/drm_drv.h>
 #include <drm/drm_file.h>
 
 #include "client.h"
-#include "command.h"
 #include "device.h"
-#include "event.h"
 #include "job.h"
 #include "mirror.h"
+#include "player.h"
 #include "queue.h"
-#include "sleep.h"
-#include "sync.h"
-#include "trace.h"
-
-static struct godwit_job *queue_next(struct godwit_queue *queue)
-{
-	struct godwit_job *job;
-
-	mutex_lock(&queue->lock);
-	job = list_first_entry_or_null(&queue->pending, struct godwit_job, link);
-	/* With the reference that the list had. */
-	if (job)
-		list_del_init(&job->link);
-	mutex_unlock(&queue->lock);
-	return job;
-}
-
-static int queue_run(struct godwit_job *job)
-{
-	u8 *data = job->data;
-	unsigned int i;
-	int ret;
-
-	/* A job that waits for nothing would begin without having looked. */
-	ret = READ_ONCE(job->queue->stopped) ?: godwit_sync_wait(job);
-	if (ret) {
-		job->results[0].status = ret;
-		return ret;
-	}
-	job->deadline = jiffies + msecs_to_jiffies(job->timeout_ms);
-	for (i = 0; i < job->count && !ret; i++) {
-		const struct drm_godwit_command *command = &job->commands[i];
-
-		ret = godwit_command_play(job, i, data);
-		if (command->op == GODWIT_OP_READ || command->op == GODWIT_OP_WRITE)
-			data += command->length;
-	}
-	return ret;
-}
-
-static void queue_tell(struct godwit_queue *queue, const struct godwit_job *job)
-{
-	struct drm_godwit_event event = {
-		.type = GODWIT_EVENT_JOB,
-		.mirror_id = job->mirror->id,
-		.detail = job->id,
-		.length = -job->status,
-	};
-	struct godwit_client *client = queue->client;
-
-	godwit_stat_add(client->gdev, client, GODWIT_STAT_JOBS, 1);
-	godwit_stat_add(client->gdev, client, GODWIT_STAT_JOBS_FAILED, !!job->status);
-	godwit_stat_add(client->gdev, client, GODWIT_STAT_JOB_TIMEOUTS,
-			job->status == -ETIMEDOUT);
-	godwit_event_post(client, &event);
-	trace_godwit_job(job->mirror, job->id, job->count, job->status);
-}
-
-static void queue_play(struct godwit_queue *queue, struct godwit_job *job)
-{
-	struct godwit_mirror *mirror = job->mirror;
-
-	job->status = queue_run(job);
-	queue_tell(queue, job);
-	/* Together: whoever sees one of them sees the other. */
-	mutex_lock(&queue->lock);
-	godwit_sync_signal(job, queue->context);
-	job->mirror = NULL;
-	job->done = true;
-	mutex_unlock(&queue->lock);
-	wake_up_all(&queue->ended);
-	godwit_mirror_put(mirror);
-	godwit_job_put(job);
-}
-
-static int queue_thread(void *data)
-{
-	struct godwit_queue *queue = data;
-	struct godwit_job *job;
-
-	for (;;) {
-		wait_event_idle(queue->wake,
-				kthread_should_stop() || !list_empty_careful(&queue->pending));
-		job = queue_next(queue);
-		if (job) {
-			godwit_sleep_block(queue);
-			queue_play(queue, job);
-			godwit_sleep_unblock(queue);
-		} else if (kthread_should_stop()) {
-			return 0;
-		}
-	}
-}
 
 static struct godwit_queue *queue_create(struct godwit_client *client)
 {
 	struct godwit_queue *queue;
-	struct task_struct *thread;
 
 	queue = kzalloc_obj(*queue, GFP_KERNEL_ACCOUNT);
 	if (!queue)
@@ -150,18 +54,14 @@ static struct godwit_queue *queue_create(struct godwit_client *client)
 	INIT_LIST_HEAD(&queue->jobs);
 	init_waitqueue_head(&queue->wake);
 	init_waitqueue_head(&queue->ended);
-	thread = kthread_run(queue_thread, queue, "godwit-queue/%u", client->id);
-	if (IS_ERR(thread)) {
-		kfree(queue);
-		return ERR_CAST(thread);
-	}
-	queue->thread = thread;
 	return queue;
 }
 
+/* With a thread, as godwit_player_start() has it. */
 static struct godwit_queue *queue_get(struct godwit_client *client)
 {
 	struct godwit_queue *queue;
+	int ret;
 
 	mutex_lock(&client->lock);
 	queue = client->queue;
@@ -171,8 +71,9 @@ static struct godwit_queue *queue_get(struct godwit_client *client)
 			/* Pairs with the dependency in godwit_wait_ioctl(), which has no lock. */
 			smp_store_release(&client->queue, queue);
 	}
+	ret = IS_ERR(queue) ? PTR_ERR(queue) : godwit_player_start(queue);
 	mutex_unlock(&client->lock);
-	return queue;
+	return ret ? ERR_PTR(ret) : queue;
 }
 
 /*
@@ -191,6 +92,7 @@ static void queue_reap(struct godwit_queue *queue, struct list_head *gone)
 	}
 }
 
+/* -EOWNERDEAD: there is no thread any more. */
 static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 {
 	struct godwit_job *old, *next;
@@ -202,6 +104,8 @@ static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 		queue_reap(queue, &gone);
 	if (queue->stopped) {
 		ret = queue->stopped;
+	} else if (!queue->served) {
+		ret = -EOWNERDEAD;
 	} else if (queue->nr_jobs >= GODWIT_QUEUE_JOBS) {
 		ret = -EAGAIN;
 	} else {
@@ -234,21 +138,16 @@ static int queue_add(struct godwit_queue *queue, struct godwit_job *job)
 void godwit_queue_stop(struct godwit_client *client, int error)
 {
 	struct godwit_queue *queue;
-	struct godwit_job *job;
 
 	mutex_lock(&client->lock);
 	queue = client->queue;
-	if (queue && queue->thread) {
+	if (queue && !queue->stopped) {
 		mutex_lock(&queue->lock);
 		WRITE_ONCE(queue->stopped, error);
 		mutex_unlock(&queue->lock);
 		wake_up_all(&queue->wake);
 		wake_up_all(&client->gdev->sleep.over);
-		kthread_stop(queue->thread);
-		queue->thread = NULL;
-		/* A thread that is stopped before it ran for the first time never does. */
-		while ((job = queue_next(queue)))
-			queue_play(queue, job);
+		godwit_player_stop(queue);
 	}
 	mutex_unlock(&client->lock);
 }
@@ -355,8 +254,10 @@ static int execute_submit(struct drm_device *drm, struct drm_godwit_execute *arg
 	job = godwit_job_create(file, args);
 	if (IS_ERR(job))
 		return PTR_ERR(job);
-	queue = queue_get(file->driver_priv);
-	ret = IS_ERR(queue) ? PTR_ERR(queue) : queue_add(queue, job);
+	do {
+		queue = queue_get(file->driver_priv);
+		ret = IS_ERR(queue) ? PTR_ERR(queue) : queue_add(queue, job);
+	} while (ret == -EOWNERDEAD);
 	if (ret) {
 		godwit_job_put(job);
 		return ret;
@@ -371,6 +272,9 @@ static int execute_submit(struct drm_device *drm, struct drm_godwit_execute *arg
  * @drm: the device.
  * @data: &struct drm_godwit_execute.
  * @file: the client.
+ *
+ * The client needs a thread. A device has GODWIT_QUEUE_THREADS of them; beyond these it is -EAGAIN,
+ * as where the client has too many jobs. One that had no job for two seconds has gone.
  *
  * Not within drm_dev_enter(), which would be held for as long as it waits.
  */

@@ -10,6 +10,13 @@
 /* Jobs of one client that are queued, or whose results were not fetched. */
 #define GODWIT_QUEUE_JOBS	256u
 
+/*
+ * Of all queues of a device. More than there are processes that compute on one device at a time,
+ * one for each processor of a large machine; and about 16 MiB of memory that nobody is charged for,
+ * 32 KiB a thread.
+ */
+#define GODWIT_QUEUE_THREADS	512
+
 struct drm_device;
 struct drm_file;
 struct godwit_client;
@@ -21,7 +28,7 @@ struct task_struct;
 struct godwit_queue {
 	/** @client: whose. */
 	struct godwit_client *client;
-	/** @thread: NULL when it was stopped. Under &godwit_client.lock. */
+	/** @thread: a reference, or NULL; it may have ended. Under &godwit_client.lock. */
 	struct task_struct *thread;
 	/** @context: of the fences of its jobs. */
 	u64 context;
@@ -38,6 +45,8 @@ struct godwit_queue {
 	unsigned int nr_jobs;
 	/** @last: id of the newest job. */
 	u64 last;
+	/** @served: there is a thread, which has not decided to end. */
+	bool served;
 	/** @stopped: 0, or the negative errno that all jobs end with. Never unset. */
 	int stopped;
 	/** @wake: the thread waits here for jobs, a command that never ends for being stopped. */

@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: MIT
 // The execution queue: what each command does to memory wherever that is, and which faults it takes.
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstring>
+#include <filesystem>
+#include <memory>
 #include <thread>
 #include <utility>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/settings.h"
 
 namespace godwit::guest {
 namespace {
@@ -18,6 +22,16 @@ using Queue = DeviceTest;
 
 constexpr uint32_t kInPlace = GODWIT_COMMAND_IN_PLACE;
 constexpr uint32_t kNoFault = GODWIT_COMMAND_NO_FAULT;
+constexpr const char* kQueueIdle = "/sys/module/godwit/parameters/queue_idle";
+
+// Threads of queues that the system has.
+size_t queue_threads() {
+  size_t count = 0;
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc", error))
+    count += read_file(entry.path() / "comm").rfind("godwit-queue/", 0) == 0;
+  return count;
+}
 
 TEST_F(Queue, EachCommandDoesWhatItSays) {
   Memory memory(size_t{1} << 20), other(size_t{1} << 20);
@@ -329,6 +343,64 @@ TEST_F(Queue, AClientThatClosesWhileItsPagesAreFreedTouchesNoneOfThem) {
   dropper.join();
   // What was freed is used again.
   memset(memory.data(), 2, memory.size());
+}
+
+TEST_F(Queue, NoThreadIsLeftOfOneWithoutJobs) {
+  const Done spin = submit(gpu_, {op::spin()});
+  ASSERT_EQ(spin.error, 0);
+  EXPECT_EQ(queue_threads(), 1u);
+  drm_godwit_attach detach = {};
+  detach.client_version = GODWIT_UAPI_VERSION;
+  detach.flags = GODWIT_ATTACH_DETACH;
+  ASSERT_EQ(gpu_.call(DRM_IOCTL_GODWIT_ATTACH, &detach), 0);
+  EXPECT_NE(wait(gpu_, spin.job, 1).status, 0);
+  EXPECT_TRUE(soon([] { return queue_threads() == 0; }));
+  EXPECT_TRUE(execute(gpu_, {op::nop()}).ok());
+}
+
+// It ends whenever it finds no job, so each that is waited for finds it ended, or just ending.
+TEST_F(Queue, JobsThatComeJustAsTheThreadEndsAreDone) {
+  const Settings settings({{kQueueIdle, "0"}});
+  Memory memory(2 * kPage);
+  const unsigned count = rounds(300);
+  const auto add = [&](size_t page) {
+    for (unsigned i = 0; i < count; ++i) {
+      const Done done = execute(gpu_, {op::add(memory.page(page), 8, 1)});
+      if (!done.ok()) return ADD_FAILURE() << i << ": " << done.error << " " << done.status;
+    }
+  };
+  std::thread other([&] { add(1); });
+  add(0);
+  other.join();
+  for (size_t page = 0; page < 2; ++page) EXPECT_EQ(*reinterpret_cast<uint64_t*>(memory.page(page)), count);
+  EXPECT_TRUE(soon([] { return queue_threads() == 0; }));
+}
+
+TEST_F(Queue, ThreadsOfADeviceAreLimited) {
+  constexpr size_t kThreads = 512;
+  const rlimit limit = {1 << 16, 1 << 16};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  const Settings settings({{kQueueIdle, "600000"}});
+  SoftDevice soft("private:16M");
+  std::vector<std::unique_ptr<Device>> clients;
+  int error = 0;
+  while (error == 0 && clients.size() <= 2 * kThreads) {
+    clients.push_back(std::make_unique<Device>(soft.index()));
+    error = submit(*clients.back(), {op::nop()}).error;
+  }
+  EXPECT_EQ(error, -EAGAIN);
+  EXPECT_EQ(clients.size(), kThreads + 1);
+  EXPECT_EQ(queue_threads(), kThreads);
+  EXPECT_TRUE(execute(*clients.front(), {op::nop()}).ok()) << "who has one keeps it";
+  EXPECT_TRUE(execute(gpu_, {op::nop()}).ok()) << "it is another device's limit";
+  EXPECT_EQ(submit(*clients.back(), {op::nop()}).error, -EAGAIN);
+  clients.erase(clients.begin());
+  EXPECT_TRUE(execute(*clients.back(), {op::nop()}).ok());
+  const Device last(soft.index());
+  EXPECT_EQ(submit(last, {op::nop()}).error, -EAGAIN);
+  soft.remove();
+  EXPECT_EQ(submit(last, {op::nop()}).error, -ENODEV);
+  EXPECT_TRUE(soon([] { return queue_threads() <= 1; })) << "all but that of the first device";
 }
 
 TEST_F(Queue, WorkingSetOfFourTimesTheVramKeepsEveryByte) {

@@ -684,8 +684,11 @@ struct drm_godwit_sync {
  * The jobs of a client run one after the other. The first command that fails ends its job.
  * Fences of jobs that failed are signalled with the error.
  *
- * Errors: EOPNOTSUPP. EAGAIN, max_jobs. ENOENT, no such syncobj. E2BIG, more than a limit.
- * EINVAL.
+ * A device plays jobs of up to 512 descriptors at a time. One that had no job for two seconds does
+ * not count.
+ *
+ * Errors: EOPNOTSUPP. EAGAIN, max_jobs, or jobs of too many descriptors. ENOENT, no such syncobj.
+ * E2BIG, more than a limit. EINVAL.
  */
 struct drm_godwit_execute {
 	/** @commands: In, pointer to @command_count structures of @command_stride bytes. */
