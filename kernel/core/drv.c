@@ -17,8 +17,8 @@
  * them), direct (to another device), migrate, advise, pin and grip, store (pages and frames of an
  * object), object, kmap (objects mapped in the kernel), gem (objects by handle), residency,
  * discard, event and watch (what the process can see without a call), fault (of the device),
- * access, command, sync, job and queue (the device at work), view and zap (what the device sees,
- * for others to see), snapshot, reach, offer, revoke and export (memory for the DMA of other
+ * access, command, sync, job, queue and player (the device at work), view and zap (what the device
+ * sees, for others to see), snapshot, reach, offer, revoke and export (memory for the DMA of other
  * devices: which pages, at which addresses, until when, and the dma-buf), peer (what drivers of
  * these call), sleep (of the system), stats, debugfs, trace, device (registration), drv (this
  * file: the calls).
