@@ -171,7 +171,8 @@ void free_or_keep(void* block) noexcept {
     const size_t bytes = godwit_size_of(owner, block);
     if (bytes != 0 && region_cache_holds(block)) die_of_free(block);
     void* victims[kMostVictims];
-    if (bytes != 0 && in_ram(owner, block, bytes)) {
+    // What is lent to a peer goes only when the peer has let go; only the engine asks it.
+    if (bytes != 0 && !godwit_peer_lent(owner, block, bytes) && in_ram(owner, block, bytes)) {
       (void)godwit_advise(owner, block, bytes, GODWIT_ADVICE_NORMAL);
       const int gone = region_cache_put(block, bytes, victims);
       for (int index = 0; index < gone; ++index) free_now(victims[index]);

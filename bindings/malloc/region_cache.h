@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Managed blocks that were freed with all of their pages in RAM, kept for the next request of about
 // their size: a program that allocates, fills and frees its buffers again and again pays for their
-// pages once. What was in VRAM is given back at once, so that VRAM is never held for nobody.
+// pages once. What was in VRAM is given back at once, so that VRAM is never held for nobody; what is
+// lent to a peer too, since its device may still write there.
 #pragma once
 
 #include <cstddef>

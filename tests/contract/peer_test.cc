@@ -192,6 +192,22 @@ TEST_P(PeerTest, AStandingPeerIsToldOfEveryMoveOfItsPart) {
   mapping->reset();
 }
 
+TEST_P(PeerTest, ARangeIsLentUntilItsMappingEnds) {
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 64);
+  PeerOptions wish;
+  wish.standing = true;
+  auto standing = engine().map_peer(nullptr, 0, std::move(wish));
+  ASSERT_TRUE(standing) << standing.error().to_string();
+  EXPECT_FALSE(engine().lent_to_peer(base, kBytes)) << "a standing mapping holds nothing";
+  Peer& nic = peer(base + kPageBytes, kPageBytes);
+  EXPECT_FALSE(engine().lent_to_peer(base, kPageBytes));
+  EXPECT_FALSE(engine().lent_to_peer(base + 2 * kPageBytes, kPageBytes));
+  EXPECT_TRUE(engine().lent_to_peer(base, kBytes)) << "a begin() may come";
+  nic.mapping.reset();
+  EXPECT_FALSE(engine().lent_to_peer(base, kBytes));
+}
+
 TEST_P(PeerTest, AMappingMayOutliveItsContext) {
   std::byte* base = region(kBytes);
   fill(base, kBytes, 62);

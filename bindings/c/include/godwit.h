@@ -205,6 +205,10 @@ GODWIT_API void godwit_peer_pages(const godwit_peer *peer, void **pages, size_t 
 /* The caller unregisters first: on_invalidate is not called. Waits for a callback that runs. NULL is allowed. */
 GODWIT_API void godwit_peer_unmap(godwit_peer *peer);
 
+/* 1 while a mapping, other than a standing one, has pages of the range. For allocators: memory that is
+ * kept for later, instead of freed, must not be lent. Cheap where the context has no mappings. */
+GODWIT_API int godwit_peer_lent(const godwit_context *context, const void *base, size_t bytes);
+
 struct godwit_peer_statistics {
   size_t size;           /* sizeof(struct godwit_peer_statistics), set by the caller */
   uint64_t revocations;  /* times that a peer let go of its pages before a move */

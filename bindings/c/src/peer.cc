@@ -98,6 +98,10 @@ void godwit_peer_unmap(godwit_peer* peer) {
   delete peer;
 }
 
+int godwit_peer_lent(const godwit_context* context, const void* base, size_t bytes) {
+  return context->context->lent_to_peer(base, bytes) ? 1 : 0;
+}
+
 int godwit_peer_statistics_get(const godwit_context* context, godwit_peer_statistics* result) {
   const InsideScope inside;
   return guarded([&] {

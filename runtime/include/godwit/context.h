@@ -88,6 +88,9 @@ class Context {
   /// kernel engine no generation word: there are 512).
   [[nodiscard]] Result<std::unique_ptr<PeerMapping>> map_peer(const void* base, std::size_t bytes,
                                                               PeerOptions options = {});
+  /// True while a mapping of map_peer()'s has pages of the range, mapped or not: what is freed then must
+  /// not be used again before free() or discard() has asked the peer. Standing mappings do not count.
+  [[nodiscard]] bool lent_to_peer(const void* base, std::size_t bytes) const noexcept;
   /// Follows pointers on the device, and returns when that has ended. Errors: kInvalidArgument,
   /// kUnsupported (at the resident level commands do not write), kOutOfMemory (more memory than VRAM),
   /// kUnavailable, kDeviceLost.

@@ -78,6 +78,9 @@ Result<std::unique_ptr<PeerMapping>> Context::map_peer(const void* base, std::si
                                                        PeerOptions options) {
   return engine_->map_peer(base, bytes, std::move(options));
 }
+bool Context::lent_to_peer(const void* base, std::size_t bytes) const noexcept {
+  return engine_->lent_to_peer(base, bytes);
+}
 const Statistics& Context::statistics() const {
   engine_->refresh_statistics();
   return telemetry_->statistics();

@@ -115,6 +115,12 @@ class Engine {
     return fail(Code::kUnsupported, "map_peer: this engine asks no peers before it moves pages");
   }
 
+  /// True while map_peer() has lent pages of the range; standing mappings do not count.
+  [[nodiscard]] virtual bool lent_to_peer(const void* /*base*/,
+                                          std::size_t /*bytes*/) const noexcept {
+    return false;
+  }
+
   /// Around fork(): everything comes home and stays until one of the other two is called, on the
   /// same thread. In the child the engine is detached: its memory is plain memory from then on.
   virtual void prepare_fork() noexcept = 0;

@@ -57,6 +57,7 @@ class ManagedEngine final : public Engine, private peer::Home {
   [[nodiscard]] Result<std::unique_ptr<Hold>> scratch(std::size_t bytes) override;
   [[nodiscard]] Result<std::unique_ptr<PeerMapping>> map_peer(const void* base, std::size_t bytes,
                                                               PeerOptions options) override;
+  [[nodiscard]] bool lent_to_peer(const void* base, std::size_t bytes) const noexcept override;
   void prepare_fork() noexcept override;
   void after_fork_in_parent() noexcept override;
   void after_fork_in_child() noexcept override;

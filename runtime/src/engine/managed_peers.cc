@@ -45,6 +45,12 @@ Result<std::unique_ptr<PeerMapping>> ManagedEngine::map_peer(const void* base, s
   return core_->peers->map(core_->span(*range), std::move(options));
 }
 
+bool ManagedEngine::lent_to_peer(const void* base, std::size_t bytes) const noexcept {
+  const InsideScope inside;
+  const auto first = reinterpret_cast<std::uintptr_t>(base);
+  return core_->peers->lent({first, first + bytes});
+}
+
 PageRange ManagedEngine::page_range_of(peer::Span span) const {
   const std::size_t first = core_->table.page_of(reinterpret_cast<const void*>(span.first));
   return {first, (span.end - span.first) / kPageBytes};

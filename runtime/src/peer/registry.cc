@@ -203,6 +203,14 @@ void Registry::record(const Entry& entry, bool refused) noexcept {
                     entry.part.end - entry.part.first, entry.to_device, refused ? 1 : 0);
 }
 
+bool Registry::lent(Span range) const noexcept {
+  if (empty() || !at_home()) return false;
+  const Guard guard(mutex_);
+  return std::any_of(entries_.begin(), entries_.end(), [&](const auto& entry) {
+    return !entry->gone && !entry->options.standing && entry->range.overlaps(range);
+  });
+}
+
 void Registry::forget(Span range) noexcept {
   if (empty() || home() == nullptr) return;
   const Guard guard(mutex_);

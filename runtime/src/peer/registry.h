@@ -60,6 +60,8 @@ class Registry : public std::enable_shared_from_this<Registry> {
       if (entry->range.overlaps(ticket.range)) visit(entry->range.common(ticket.range));
     }
   }
+  /// True while a mapping of the range, other than a standing one, is there.
+  [[nodiscard]] bool lent(Span range) const noexcept;
   /// The memory was freed: mappings of it are over.
   void forget(Span range) noexcept;
 
@@ -120,7 +122,7 @@ class Registry : public std::enable_shared_from_this<Registry> {
   Telemetry& telemetry_;
   std::atomic<std::size_t> entries_count_{0};
   std::atomic<std::uint64_t> last_serial_{0};
-  std::mutex mutex_;                             // protects what follows, and the entries
+  mutable std::mutex mutex_;                     // protects what follows, and the entries
   std::condition_variable changed_;              // an entry's state
   std::condition_variable work_;                 // for the peer thread
   std::vector<std::shared_ptr<Entry>> entries_;  // by serial

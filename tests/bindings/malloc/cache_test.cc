@@ -106,6 +106,69 @@ TEST_F(MallocCache, TheOldestGoesWhenThereAreTooMany) {
   EXPECT_TRUE(allocated(blocks.back()));
 }
 
+// A block that a device in the program itself has been told of.
+struct Lent {
+  void* block = filled();
+  godwit_peer* peer = nullptr;
+  int told = 0;
+
+  explicit Lent(bool standing) {
+    godwit_peer_options options{};
+    options.size = sizeof options;
+    options.standing = standing ? 1 : 0;
+    options.patience_ms = -1;
+    options.on_invalidate = [](void* opaque, void*, size_t) {
+      ++static_cast<Lent*>(opaque)->told;
+      return 0;
+    };
+    options.opaque = this;
+    EXPECT_EQ(godwit_peer_map(context(), block, kLarge, &options, &peer), GODWIT_OK)
+        << godwit_last_error();
+  }
+  ~Lent() { godwit_peer_unmap(peer); }
+  Lent(const Lent&) = delete;
+  Lent& operator=(const Lent&) = delete;
+
+  static void* filled() {
+    void* block = opaque(malloc(kLarge));
+    fill(block, kLarge, 1);
+    return block;
+  }
+};
+
+TEST_F(MallocCache, ABlockWithATransferInFlightGoesToNobody) {
+  Lent lent(false);
+  ASSERT_EQ(godwit_peer_begin(lent.peer, nullptr), GODWIT_OK) << godwit_last_error();
+  free(lent.block);
+  EXPECT_EQ(lent.told, 0);
+  EXPECT_TRUE(allocated(lent.block));
+  const Block other = make_block(kLarge);
+  EXPECT_NE(other.get(), lent.block);
+  EXPECT_EQ(first_difference(lent.block, kLarge, 1), kLarge);
+  // It was not given up; now it can be.
+  godwit_peer_end(lent.peer);
+  EXPECT_EQ(godwit_free(context(), lent.block), GODWIT_OK) << godwit_last_error();
+}
+
+TEST_F(MallocCache, FreeTellsThePeerAndEndsItsMapping) {
+  Lent lent(false);
+  uint64_t before = 0;
+  ASSERT_EQ(godwit_peer_begin(lent.peer, &before), GODWIT_OK) << godwit_last_error();
+  godwit_peer_end(lent.peer);
+  free(lent.block);
+  EXPECT_EQ(lent.told, 1);
+  EXPECT_FALSE(allocated(lent.block));
+  EXPECT_NE(godwit_peer_generation(lent.peer), before);
+  EXPECT_EQ(godwit_peer_begin(lent.peer, nullptr), GODWIT_INVALID_ARGUMENT);
+}
+
+TEST_F(MallocCache, AStandingMappingKeepsNoBlockFromBeingKept) {
+  const Lent lent(true);
+  free(lent.block);
+  const Block again = make_block(kLarge);
+  EXPECT_EQ(again.get(), lent.block);
+}
+
 using MallocCacheDeathTest = MallocCache;
 
 TEST_F(MallocCacheDeathTest, FreeingAKeptBlockEndsTheProgram) {

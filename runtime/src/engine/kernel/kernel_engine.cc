@@ -495,6 +495,12 @@ Result<std::unique_ptr<PeerMapping>> KernelEngine::map_peer(const void* base, st
   return peers_->map(kernel::span_of(run), std::move(options));
 }
 
+bool KernelEngine::lent_to_peer(const void* base, std::size_t bytes) const noexcept {
+  const InsideScope inside;
+  const auto first = reinterpret_cast<std::uintptr_t>(base);
+  return peers_->lent({first, first + bytes});
+}
+
 void KernelEngine::refresh_statistics() const noexcept {
   if (!detached()) account_.refresh();
 }
