@@ -24,21 +24,29 @@ constinit bool failed = false;  // under making
 // Set by the thread that forks, for the two handlers after it.
 constinit godwit_context* prepared = nullptr;
 
+// A driver may fork while the device is made, on the thread that holds what preparing would wait
+// for. That child is for a helper program; in a child of a child nothing is left to prepare.
+bool forks_unprepared() noexcept { return godwit_inside() != 0 || forked.load(); }
+
 void before_fork() noexcept {
+  if (forks_unprepared()) return;
   making.lock();
   prepared = own_context.load();
   if (prepared != nullptr) godwit_fork_prepare(prepared);
 }
 
 void after_fork_in_parent() noexcept {
+  if (forks_unprepared()) return;
   if (prepared != nullptr) godwit_fork_parent(prepared);
   making.unlock();
 }
 
 void after_fork_in_child() noexcept {
+  if (!forks_unprepared()) {
+    if (prepared != nullptr) godwit_fork_child(prepared);
+    making.unlock();
+  }
   forked.store(true);
-  if (prepared != nullptr) godwit_fork_child(prepared);
-  making.unlock();
 }
 
 [[gnu::constructor]] void watch_forks() {

@@ -148,7 +148,8 @@ GODWIT_API int godwit_statistics_get(const godwit_context *context,
                                      struct godwit_statistics *statistics);
 
 /* To be called around fork() (pthread_atfork). In the child the context is detached: its memory is
- * plain memory, and nothing migrates there. */
+ * plain memory, and nothing migrates there. None of the three on a thread that is inside the library
+ * (below): a device's driver may fork there, for a helper, while locks are held that they would take. */
 GODWIT_API void godwit_fork_prepare(godwit_context *context);
 GODWIT_API void godwit_fork_parent(godwit_context *context);
 GODWIT_API void godwit_fork_child(godwit_context *context);

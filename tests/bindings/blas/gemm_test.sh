@@ -1,13 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT
 # Runs gemm_program under libgodwit_blas.so, with and without libgodwit_malloc.so, and by itself.
-# usage: gemm_test.sh PROGRAM FAKE_BLAS LIBGODWIT_BLAS LIBGODWIT_MALLOC
+# usage: gemm_test.sh PROGRAM FAKE_BLAS LIBGODWIT_BLAS LIBGODWIT_MALLOC FORKING_DRIVER
 set -u
-program=$1 fake=$(realpath "$2") blas=$(realpath "$3") malloc=$(realpath "$4")
+program=$1 fake=$(realpath "$2") blas=$(realpath "$3") malloc=$(realpath "$4") driver=$(realpath "$5")
 export GODWIT_DEVICE=${GODWIT_DEVICE:-soft}
 failed=0
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+log=$(mktemp) icd=$(mktemp --suffix=.json)
+trap 'rm -f "$log" "$icd"' EXIT
 
 # Prefixes the program's lines with the name of the case.
 run() {
@@ -34,6 +34,18 @@ for preload in "$blas" "$malloc:$blas"; do
   run "$with.no_next.invalid" env LD_PRELOAD="$preload" "$program" invalid - 0
   run "$with.no_next.auto" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=auto "$program" alone - 0
   run "$with.no_next.never" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=never "$program" alone - 0
+done
+
+# Where the device is made, a driver may fork; the loader takes the one that is named here.
+printf '{"file_format_version": "1.0.0", "ICD": {"library_path": "%s", "api_version": "1.3.0"}}' "$driver" >"$icd"
+for preload in "$blas" "$malloc:$blas"; do
+  case $preload in *:*) with=both ;; *) with=blas ;; esac
+  run "$with.driver_that_forks" env LD_PRELOAD="$preload" GODWIT_DEVICE=auto GODWIT_OFFLOAD=always \
+    VK_ICD_FILENAMES="$icd" VK_DRIVER_FILES="$icd" timeout -s KILL 30 "$program" fork "$fake" 0
+  if grep -q '^driver: helper ran' "$log"; then echo "PASS $with.driver_forked"; else
+    echo "FAIL $with.driver_forked: $(tail -c 300 "$log" | tr '\n' '/')"
+    failed=1
+  fi
 done
 
 # What goes wrong is said in words.
