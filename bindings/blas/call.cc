@@ -11,6 +11,7 @@
 #include "bindings/blas/context.h"
 #include "bindings/blas/cpu_rate.h"
 #include "bindings/blas/settings.h"
+#include "runtime/src/base/cancel.h"
 
 extern "C" {
 // The program's, or those of a BLAS. Only called where no BLAS has the function itself.
@@ -114,6 +115,7 @@ bool offload(const Call& call, const char* name, bool has_next) noexcept {
   // As in the reference BLAS, and before anything is made for it.
   if (call.gemm.m == 0 || call.gemm.n == 0) return true;
   const FloatingPointScope scope;
+  const CancelScope uncancelled;
   char buffer[512] = "";
   const char* why = "";
   if (try_offload(call, name, has_next, &why, buffer, sizeof buffer)) return true;

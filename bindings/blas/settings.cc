@@ -9,6 +9,8 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "runtime/src/base/cancel.h"
+
 namespace godwit::blas {
 namespace {
 
@@ -39,6 +41,7 @@ const Settings& settings() noexcept {
 }
 
 void say(const char* format, ...) noexcept {
+  const CancelScope uncancelled;
   char line[1024] = "godwit: ";
   const std::size_t start = std::strlen(line);
   std::va_list arguments;

@@ -7,6 +7,7 @@
 #include <cstdint>
 
 #include "godwit.h"
+#include "runtime/src/base/cancel.h"
 
 namespace godwit::preload {
 
@@ -31,6 +32,9 @@ class BusyScope {
   ~BusyScope();
   BusyScope(const BusyScope&) = delete;
   BusyScope& operator=(const BusyScope&) = delete;
+
+ private:
+  CancelScope uncancelled_;
 };
 
 /// True when this thread must not enter libgodwit: it is busy as above, or inside it.

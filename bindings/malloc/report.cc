@@ -7,11 +7,14 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "runtime/src/base/cancel.h"
+
 namespace godwit::preload {
 
 void report_line(const char* format, ...) noexcept {
   constexpr char kPrefix[] = "godwit: ";
   const int saved = errno;
+  const CancelScope uncancelled;
   char line[1024];
   memcpy(line, kPrefix, sizeof kPrefix);
   size_t length = sizeof kPrefix - 1;

@@ -8,6 +8,7 @@
 #include "bindings/c/src/errors.h"
 #include "bindings/c/src/handle.h"
 #include "godwit.h"
+#include "runtime/src/base/cancel.h"
 #include "runtime/src/base/inside.h"
 
 struct godwit_peer {
@@ -75,6 +76,8 @@ int godwit_peer_map(godwit_context* context, const void* base, size_t bytes,
 }
 
 int godwit_peer_begin(godwit_peer* peer, uint64_t* generation) {
+  // Not inside: on_remap is the program's.
+  const godwit::CancelScope uncancelled;
   return guarded([&] {
     auto begun = peer->mapping->begin();
     if (!begun) return report(begun.error());

@@ -5,6 +5,8 @@
 
 #include <signal.h>
 
+#include "runtime/src/base/cancel.h"
+
 namespace godwit {
 
 /// How many InsideScopes the calling thread is in.
@@ -12,12 +14,16 @@ namespace godwit {
 void inside_enter() noexcept;
 void inside_leave() noexcept;
 
+/// Not for threads that stay inside to their end: those of a driver may be cancelled by it.
 class InsideScope {
  public:
   InsideScope() noexcept { inside_enter(); }
   ~InsideScope() { inside_leave(); }
   InsideScope(const InsideScope&) = delete;
   InsideScope& operator=(const InsideScope&) = delete;
+
+ private:
+  CancelScope uncancelled_;
 };
 
 /// Keeps the program's signals off this thread while it holds what a fault could wait for: a signal

@@ -86,8 +86,17 @@ const Statistics& Context::statistics() const {
   return telemetry_->statistics();
 }
 
-void Context::prepare_fork() noexcept { engine_->prepare_fork(); }
-void Context::after_fork_in_parent() noexcept { engine_->after_fork_in_parent(); }
-void Context::after_fork_in_child() noexcept { engine_->after_fork_in_child(); }
+void Context::prepare_fork() noexcept {
+  const InsideScope inside;
+  engine_->prepare_fork();
+}
+void Context::after_fork_in_parent() noexcept {
+  const InsideScope inside;
+  engine_->after_fork_in_parent();
+}
+void Context::after_fork_in_child() noexcept {
+  const InsideScope inside;
+  engine_->after_fork_in_child();
+}
 
 }  // namespace godwit

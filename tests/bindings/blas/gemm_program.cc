@@ -2,11 +2,12 @@
 // A program that multiplies matrices and knows nothing of Godwit: run by gemm_test.sh with and
 // without libgodwit_blas.so. Prints `PASS name` and `FAIL name: reason` lines.
 //
-// usage: gemm_program names|threads|fork|invalid|alone FAKE_BLAS EXPECTED_CALLS
+// usage: gemm_program names|threads|fork|cancelled|invalid|alone FAKE_BLAS EXPECTED_CALLS
 //
 // FAKE_BLAS ("-": none) is loaded as Python loads extension modules, RTLD_LOCAL. EXPECTED_CALLS:
 // how many it should get of each call that is made: 0 where all should be offloaded, or 1.
 #include <dlfcn.h>
+#include <pthread.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -240,6 +241,28 @@ void in_child(int expected_calls) {
   report("after_fork", one_dgemm({400, 400, 60}, expected_calls));
 }
 
+// A product is no point of cancellation. The first makes the context and the device.
+void in_a_cancelled_thread() {
+  static std::string problem;
+  problem = "cancelled inside of a product";
+  pthread_t thread;
+  void* result = nullptr;
+  pthread_create(
+      &thread, nullptr,
+      [](void*) -> void* {
+        pthread_cancel(pthread_self());
+        std::string seen = one_dgemm({30, 31, 32}, 0);
+        if (seen.empty()) seen = one_dgemm({400, 410, 60}, 0);
+        problem = seen;
+        pthread_testcancel();
+        return nullptr;
+      },
+      nullptr);
+  pthread_join(thread, &result);
+  if (problem.empty() && result != PTHREAD_CANCELED) problem = "not cancelled afterwards";
+  report("cancelled", problem);
+}
+
 int told = 0;
 
 void invalid_arguments() {
@@ -275,6 +298,7 @@ int main(int count, char** arguments) {
   if (what == "names") all_names(expected_calls);
   if (what == "threads") many_threads();
   if (what == "fork") in_child(expected_calls);
+  if (what == "cancelled") in_a_cancelled_thread();
   if (what == "invalid") invalid_arguments();
   if (what == "alone") report("alone", one_dgemm({300, 310, 60}, expected_calls));
   return failures == 0 ? 0 : 1;

@@ -31,6 +31,7 @@ for preload in "$blas" "$malloc:$blas"; do
   run "$with.always.names" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=always "$program" names "$fake" 0
   run "$with.always.threads" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=always "$program" threads "$fake" 0
   run "$with.always.fork" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=always "$program" fork "$fake" 0
+  run "$with.always.cancelled" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=always GODWIT_EXPLAIN=1 "$program" cancelled "$fake" 0
   run "$with.no_next.invalid" env LD_PRELOAD="$preload" "$program" invalid - 0
   run "$with.no_next.auto" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=auto "$program" alone - 0
   run "$with.no_next.never" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=never "$program" alone - 0

@@ -58,7 +58,8 @@ Ended run(const std::string& mode, const std::vector<std::string>& settings) {
 }
 
 const char* const kModes[] = {"return",         "_exit",  "quick_exit",
-                              "exit-in-thread", "atexit", "threads-running"};
+                              "exit-in-thread", "atexit", "threads-running",
+                              "cancelled"};
 
 class Process : public ::testing::TestWithParam<const char*> {};
 

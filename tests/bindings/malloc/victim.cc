@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 // A program for process_test: the first argument says how it lives and ends.
 #include <dlfcn.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <string_view>
@@ -68,6 +71,40 @@ void allocate_for_ever() {
   for (;;) free(touched(kBytes));
 }
 
+// The whole family, and a fork, on a thread that is to be cancelled: none of them is a point of
+// cancellation. The first call makes the context.
+void* run_cancelled(void* last) {
+  pthread_cancel(pthread_self());
+  char* block = touched(kBytes);
+  auto* cleared = static_cast<char*>(calloc(3, kBytes));
+  if (cleared == nullptr || cleared[kBytes] != 0) _exit(40);
+  block = static_cast<char*>(realloc(block, 6 * kBytes));
+  if (block == nullptr || block[kBytes - 1] != 7) _exit(41);
+  madvise(cleared, kBytes, MADV_DONTNEED);
+  const pid_t child = fork();
+  if (child == 0) _exit(block[0] == 7 ? 0 : 1);
+  free(cleared);
+  free(block);
+  free(touched(kBytes));
+  // waitpid() is such a point.
+  pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+  int status = -1;
+  if (waitpid(child, &status, 0) != child || status != 0) _exit(42);
+  pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr);
+  *static_cast<bool*>(last) = true;
+  pthread_testcancel();
+  return nullptr;
+}
+
+int cancelled() {
+  bool last = false;
+  pthread_t thread;
+  void* result = nullptr;
+  if (pthread_create(&thread, nullptr, run_cancelled, &last) != 0) return 43;
+  pthread_join(thread, &result);
+  return last && result == PTHREAD_CANCELED ? 0 : 44;
+}
+
 }  // namespace
 
 [[gnu::section(".preinit_array"), gnu::used]] void (*const preinit)() = before_constructors;
@@ -76,6 +113,7 @@ int main(int argc, char** argv) {
   const std::string_view mode = argc > 1 ? argv[1] : "";
   check_early(27, kept_from_early != nullptr && kept_from_early[kBytes] == 3);
   free(kept_from_early);
+  if (mode == "cancelled") return cancelled();
   static Late late;
   char* block = touched(16 * kBytes);
   // Long enough for the chaos thread to be in the middle of something.
