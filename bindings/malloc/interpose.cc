@@ -210,7 +210,7 @@ GODWIT_API int reallocarr(void* block, size_t count, size_t each) noexcept {
 }
 
 GODWIT_API godwit_context* godwit_malloc_context(int create) {
-  return process_context_get(create != 0);
+  return create != 0 ? process_context_wait() : process_context_get(false);
 }
 
 }  // extern "C"

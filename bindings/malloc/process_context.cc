@@ -104,6 +104,12 @@ void fork_child() noexcept {
   publication_lock = PTHREAD_MUTEX_INITIALIZER;
 }
 
+// From kCreating to what came of it. A forked child has nobody to wait for it.
+void settle(State made) noexcept {
+  state.store(made, std::memory_order_release);
+  state.notify_all();
+}
+
 godwit_context* create() noexcept {
   State expected = State::kNone;
   if (!state.compare_exchange_strong(expected, State::kCreating, std::memory_order_acq_rel)) {
@@ -115,7 +121,7 @@ godwit_context* create() noexcept {
   const int code = godwit_context_create_from_environment(&made);
   if (code != GODWIT_OK || made == nullptr) {
     report_line("memory stays in RAM: %s", godwit_last_error());
-    state.store(State::kFailed, std::memory_order_release);
+    settle(State::kFailed);
     errno = saved;
     return nullptr;
   }
@@ -126,7 +132,7 @@ godwit_context* create() noexcept {
   managed_bounds.base.store(reinterpret_cast<uintptr_t>(base), std::memory_order_relaxed);
   managed_bounds.bytes.store(bytes, std::memory_order_release);
   context.store(made, std::memory_order_relaxed);
-  state.store(State::kReady, std::memory_order_release);
+  settle(State::kReady);
   pthread_mutex_unlock(&publication_lock);
   errno = saved;
   return made;
@@ -220,6 +226,11 @@ godwit_context* process_context_get(bool create_it) noexcept {
     default:
       return nullptr;
   }
+}
+
+godwit_context* process_context_wait() noexcept {
+  if (!thread_is_inside()) state.wait(State::kCreating, std::memory_order_acquire);
+  return process_context_get(true);
 }
 
 void* managed_allocate(size_t bytes, size_t alignment, bool* kept) noexcept {

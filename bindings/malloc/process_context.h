@@ -47,6 +47,10 @@ void process_context_start(bool chaos) noexcept;
 /// could not be made, or this is a forked child.
 [[nodiscard]] godwit_context* process_context_get(bool create) noexcept;
 
+/// The same with create true, but waits while another thread makes it. Not for malloc(): that
+/// thread may need what the caller of malloc() holds.
+[[nodiscard]] godwit_context* process_context_wait() noexcept;
+
 /// Null when managed memory is not to be had here and now; the small heap serves then. `kept` (may
 /// be null) becomes true where the block holds the bytes of an earlier one, not zeros.
 [[nodiscard]] void* managed_allocate(size_t bytes, size_t alignment,

@@ -2,7 +2,7 @@
 // A program that multiplies matrices and knows nothing of Godwit: run by gemm_test.sh with and
 // without libgodwit_blas.so. Prints `PASS name` and `FAIL name: reason` lines.
 //
-// usage: gemm_program names|threads|fork|cancelled|invalid|alone FAKE_BLAS EXPECTED_CALLS
+// usage: gemm_program names|threads|first|fork|cancelled|invalid|alone FAKE_BLAS EXPECTED_CALLS
 //
 // FAKE_BLAS ("-": none) is loaded as Python loads extension modules, RTLD_LOCAL. EXPECTED_CALLS:
 // how many it should get of each call that is made: 0 where all should be offloaded, or 1.
@@ -225,6 +225,29 @@ void many_threads() {
   report("threads", wrong == 0 ? "" : std::to_string(wrong.load()) + " wrong results");
 }
 
+/// The first product of the process, on many threads at once: one of them makes the context.
+void first_on_many_threads() {
+  constexpr int kThreads = 8;
+  std::atomic<int> ready{0};
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (int index = 0; index < kThreads; ++index) {
+    threads.emplace_back([&] {
+      const Sizes s{20, 21, 22};
+      const std::vector<double> a = numbers<double>(s.m * s.k, 1);
+      const std::vector<double> b = numbers<double>(s.n * s.k, 2);
+      std::vector<double> c = numbers<double>(s.m * s.n, 3);
+      const std::vector<double> wanted = product(s, 0.5, a, b, 1.5, c);
+      ++ready;
+      while (ready < kThreads) std::this_thread::yield();
+      call_fortran<double, std::int32_t>("dgemm_", s, 0.5, a, b, 1.5, c);
+      if (!close(c, wanted)) ++wrong;
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  report("first", wrong == 0 ? "" : std::to_string(wrong.load()) + " wrong results");
+}
+
 void in_child(int expected_calls) {
   report("before_fork", one_dgemm({400, 410, 60}, expected_calls));
   std::fflush(stdout);
@@ -297,6 +320,7 @@ int main(int count, char** arguments) {
   const int expected_calls = std::atoi(arguments[3]);
   if (what == "names") all_names(expected_calls);
   if (what == "threads") many_threads();
+  if (what == "first") first_on_many_threads();
   if (what == "fork") in_child(expected_calls);
   if (what == "cancelled") in_a_cancelled_thread();
   if (what == "invalid") invalid_arguments();

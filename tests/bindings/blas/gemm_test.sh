@@ -33,6 +33,9 @@ for preload in "$blas" "$malloc:$blas"; do
   run "$with.always.fork" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=always "$program" fork "$fake" 0
   run "$with.always.cancelled" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=always GODWIT_EXPLAIN=1 "$program" cancelled "$fake" 0
   run "$with.no_next.invalid" env LD_PRELOAD="$preload" "$program" invalid - 0
+  for round in 1 2 3 4 5; do
+    run "$with.no_next.first.$round" env LD_PRELOAD="$preload" "$program" first - 0
+  done
   run "$with.no_next.auto" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=auto "$program" alone - 0
   run "$with.no_next.never" env LD_PRELOAD="$preload" GODWIT_OFFLOAD=never "$program" alone - 0
 done
