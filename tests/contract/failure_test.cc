@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Every step made to fail: the operation says so, and no byte is lost.
+#include "godwit/peer.h"
 #include "tests/contract/fixture.h"
 
 namespace godwit::contract {
@@ -9,6 +10,19 @@ class Failure : public Contract {
  protected:
   [[nodiscard]] static std::size_t stayed(const MoveReport& report, StayReason reason) {
     return report.stayed_for[static_cast<std::size_t>(reason)];
+  }
+  /// A device's store to pages that are pinned for it: past the page table.
+  static void dma(std::byte* base, std::size_t bytes, std::uint32_t seed) {
+    for (std::size_t at = 0; at < bytes; at += sizeof(std::uint32_t)) {
+      const std::uint32_t word = pattern(at / sizeof(word), seed);
+      std::memcpy(base + at, &word, sizeof(word));
+    }
+  }
+  /// What a command reads that has the operand already.
+  [[nodiscard]] std::uint64_t device_sum_of(const Hold& hold) {
+    std::uint64_t sum = 0;
+    EXPECT_TRUE(device_wait(SumCommand{hold.span(0), &sum}));
+    return sum;
   }
 };
 
@@ -43,6 +57,82 @@ TEST_P(Failure, ADeviceReadsACopyOfAPinnedPageAndMayNotWriteIt) {
   ASSERT_FALSE(add);
   EXPECT_EQ(add.error().code, Code::kBusy);
   EXPECT_EQ(check(base, kBytes, 2), "");
+}
+
+TEST_P(Failure, ACommandReadsWhatDmaStoredWhileAnotherHasACopyOfThePinnedPage) {
+  if (!fake()) GTEST_SKIP() << "pins are tested in os/, those of the kernel engine in engine_test";
+  if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 21);
+  fake_host().pin(base, kBytes, true);
+  const Operand operand{.base = base, .bytes = kBytes, .access = Access::kRead};
+  auto first = engine().acquire({&operand, 1});
+  ASSERT_TRUE(first) << first.error().to_string();
+  EXPECT_EQ(device_sum_of(**first), expected_sum(kBytes, 21));
+  dma(base, kBytes, 22);
+  auto second = engine().acquire({&operand, 1});
+  ASSERT_TRUE(second) << second.error().to_string();
+  EXPECT_EQ(device_sum_of(**second), expected_sum(kBytes, 22));
+  // The first one's end takes nothing from the second, nor from a third.
+  first->reset();
+  EXPECT_EQ(device_sum_of(**second), expected_sum(kBytes, 22));
+  dma(base, kBytes, 23);
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kBytes, 23));
+  second->reset();
+  EXPECT_TRUE(vram_is_free());
+  EXPECT_EQ(check(base, kBytes, 23), "");
+}
+
+// The same where the page is pinned no more: the copy would have taken its place.
+TEST_P(Failure, WhatDmaStoredWhileACommandHadACopyIsNotLostWithThePin) {
+  if (!fake()) GTEST_SKIP() << "pins are tested in os/, those of the kernel engine in engine_test";
+  if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 24);
+  fake_host().pin(base, kBytes, true);
+  const Operand operand{.base = base, .bytes = kBytes, .access = Access::kRead};
+  auto hold = engine().acquire({&operand, 1});
+  ASSERT_TRUE(hold) << hold.error().to_string();
+  dma(base, kBytes, 25);
+  fake_host().pin(base, kBytes, false);
+  EXPECT_EQ(to_device(base, kBytes / 2).moved, kPages / 2);
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kBytes, 25));
+  hold->reset();
+  EXPECT_EQ(count(base, kBytes, Residency::kDevice), kPages);
+  EXPECT_EQ(check(base, kBytes, 25), "");
+}
+
+// A copy from when the region was read-mostly, of a page that was pinned then already.
+TEST_P(Failure, ACopyOfAPinnedPageFromBeforeTheCommandIsMadeAnew) {
+  if (!fake()) GTEST_SKIP() << "pins are tested in os/, those of the kernel engine in engine_test";
+  if (!full()) GTEST_SKIP() << "at the resident level no page leaves RAM";
+  std::byte* base = region(kBytes);
+  ASSERT_TRUE(engine().advise(base, kBytes, Advice::kReadMostly));
+  fill(base, kBytes, 26);
+  fake_host().pin(base, kBytes, true);
+  // Of the last block, a half: VRAM has frames for some of what is made anew.
+  EXPECT_EQ(to_device(base, kBytes - kBlockBytes / 2).moved, kPages - kPagesPerBlock / 2);
+  EXPECT_EQ(count(base, kBytes, Residency::kBoth), kPages - kPagesPerBlock / 2);
+  ASSERT_TRUE(engine().advise(base, kBytes, Advice::kNormal));
+  dma(base, kBytes, 27);
+  // In one block with a page that a peer keeps: not that page alone is lent.
+  PeerOptions options;
+  options.patience = std::chrono::milliseconds(0);
+  auto peer = engine().map_peer(base, kPageBytes, std::move(options));
+  ASSERT_TRUE(peer) << peer.error().to_string();
+  ASSERT_TRUE((*peer)->begin());
+  for (const std::uint32_t seed : {27U, 28U}) {
+    auto sum = device_sum(base, kBytes);
+    ASSERT_TRUE(sum) << sum.error().to_string();
+    EXPECT_EQ(*sum, expected_sum(kBytes, seed));
+    dma(base, kBytes, 28);
+  }
+  (*peer)->end();
+  EXPECT_EQ(check(base, kBytes, 28), "");
 }
 
 TEST_P(Failure, ARefusedArmLeavesThePagesInRam) {

@@ -286,5 +286,24 @@ TEST_P(PeerTest, ACommandWaitsForATransferAndReadsACopyWhereItTakesTooLong) {
   nic.mapping->end();
 }
 
+TEST_P(PeerTest, WhatATransferStoresWhileACommandHasACopyIsNotLost) {
+  if (kernel()) GTEST_SKIP() << "the kernel's device works on the page where it is: there is no copy";
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 57);
+  Peer& nic = peer(base, kBytes, milliseconds(20));
+  (void)begin(nic);
+  const Operand operand{.base = base, .bytes = kBytes, .access = Access::kRead};
+  auto hold = engine().acquire({&operand, 1});
+  ASSERT_TRUE(hold) << hold.error().to_string();
+  dma(nic, base, kBytes, 58);
+  nic.mapping->end();
+  auto sum = device_sum(base, kBytes);
+  ASSERT_TRUE(sum) << sum.error().to_string();
+  EXPECT_EQ(*sum, expected_sum(kBytes, 58)) << "not the copy that the running command has";
+  EXPECT_FALSE(nic.device.registered());
+  hold->reset();
+  EXPECT_EQ(check(base, kBytes, 58), "");
+}
+
 }  // namespace
 }  // namespace godwit::contract

@@ -2,6 +2,7 @@
 #include "runtime/src/engine/operand_hold.h"
 
 #include <algorithm>
+#include <functional>
 #include <string>
 
 #include "runtime/src/base/inside.h"
@@ -90,13 +91,20 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
   Migrator::Manner manner =
       copies && !claimed.write ? Migrator::Manner::kDuplicateAll : Migrator::Manner::kMoveAll;
   // A page that is pinned for DMA changes without the CPU's knowledge: its copy is good for this
-  // command only.
+  // command only. It is the claim that keeps it; to all others the page is in RAM alone from the
+  // moment on that it was made, so that none of them takes it for the page.
   bool borrows = false;
+  bool claims = false;
+  const std::function<void()> borrow = [&] {
+    claims = claim(run, claimed);
+    if (claims) migrator_.mover().untrack(run);
+  };
   MoveTally tally;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     tally = {};
     const std::uint64_t start = monotonic_ns();
-    migrator_.block_to_device(run, manner, Cause::kDeviceAccess, Evictor::kAny, tally);
+    migrator_.block_to_device(run, manner, Cause::kDeviceAccess, Evictor::kAny, tally,
+                              borrows ? borrow : nullptr);
     CauseCounters& counters = of(core_.statistics(), Cause::kDeviceAccess);
     if (tally.moved != 0) ++counters.operations;
     counters.pages_to_device += tally.copied;
@@ -110,20 +118,25 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
     const auto stayed = [&](StayReason reason) {
       return tally.stayed[static_cast<std::size_t>(reason)];
     };
-    if (stayed(StayReason::kPeer) != 0) {
-      // A peer's transfer goes on, for longer than the peer said it would.
-      if (claimed.write) {
-        return fail(Code::kBusy, "pages of an operand that the command writes are held by a peer, or "
-                                 "its driver did not let go of them");
-      }
+    // A peer's transfer goes on, for longer than the peer said it would.
+    const bool kept = stayed(StayReason::kPeer) != 0;
+    if (kept && claimed.write) {
+      return fail(Code::kBusy, "pages of an operand that the command writes are held by a peer, or "
+                               "its driver did not let go of them");
+    }
+    // RAM cannot give the page up.
+    const bool fixed = stayed(StayReason::kPinned) + stayed(StayReason::kLocked) != 0;
+    if (!borrows && !claimed.write && (kept || fixed)) {
+      // A command that only reads takes a copy of it, of its own: also where there is one already.
       manner = Migrator::Manner::kBorrowAll;
       borrows = true;
       continue;
     }
-    if (claim(run, claimed, &tally)) {
-      if (borrows) claimed.borrowed.push_back(run);
-      return {};
+    if (!borrows) {
+      const BlockGuard guard(core_, run.first / kPagesPerBlock);
+      claims = claim(run, claimed);
     }
+    if (claims) return {};
     if (core_.device_lost.load()) {
       return fail(Code::kDeviceLost, "the device was lost while operands were brought to it");
     }
@@ -137,14 +150,9 @@ Result<> OperandHold::add_run(PageRange run, const Operand& operand, Advice advi
                       mebibytes(core_.frames->count() * kChunkBytes) + " of VRAM for " +
                       std::to_string(kPatience.count()) + " seconds");
     }
-    if (stayed(StayReason::kPinned) + stayed(StayReason::kLocked) != 0) {
-      // RAM cannot give the page up. A command that only reads takes a copy of it.
-      if (claimed.write) {
-        return fail(Code::kBusy, "pages of an operand that the command writes are pinned for DMA "
-                                 "or locked in RAM");
-      }
-      if (manner != Migrator::Manner::kBorrowAll) manner = Migrator::Manner::kDuplicateAll;
-      borrows = true;
+    if (fixed && claimed.write) {
+      return fail(Code::kBusy, "pages of an operand that the command writes are pinned for DMA "
+                               "or locked in RAM");
     }
   }
   (void)operand;
@@ -164,16 +172,12 @@ bool OperandHold::wait_for_vram() {
   return true;
 }
 
-bool OperandHold::claim(PageRange run, Claimed& claimed, MoveTally* missing) {
-  const BlockGuard guard(core_, run.first / kPagesPerBlock);
+bool OperandHold::claim(PageRange run, Claimed& claimed) {
   for (std::size_t page = run.first; page < run.end(); ++page) {
     const PageState state = core_.table.state(page);
     const bool usable = state == PageState::kDevice ||
                         (state == PageState::kBoth && (!claimed.write || !core_.full_level()));
-    if (usable) continue;
-    // A page that RAM alone should have never become kBoth for a writer; say what it is instead.
-    if (missing->stayed_total() == 0) missing->stay(page, StayReason::kRaced);
-    return false;
+    if (!usable) return false;
   }
   const std::size_t last = (run.end() - 1) / kPagesPerChunk;
   for (std::size_t chunk = run.first / kPagesPerChunk; chunk <= last; ++chunk) {
@@ -201,12 +205,6 @@ OperandHold::~OperandHold() {
         migrator_.mover().release_frames({chunk * kPagesPerChunk, kPagesPerChunk});
       }
       FaultService::after_release(core_, block);
-    }
-  }
-  for (const Claimed& claimed : operands_) {
-    for (const PageRange& run : claimed.borrowed) {
-      const BlockGuard guard(core_, run.first / kPagesPerBlock);
-      migrator_.mover().untrack(run);
     }
   }
   notify_release(core_);

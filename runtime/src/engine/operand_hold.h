@@ -34,13 +34,13 @@ class OperandHold final : public Hold {
     std::vector<std::uint64_t> chunks;  // VRAM offsets by chunk, as DeviceSpan wants them
     std::vector<std::size_t> held;      // indices of the chunks that are claimed
     std::size_t first_chunk = 0;
-    std::vector<PageRange> borrowed;    // copies of pages that RAM could not give up
     bool write = false;
     DeviceSpan span;
   };
   [[nodiscard]] Result<> add_run(PageRange run, const Operand& operand, Advice advice,
                                  Claimed& claimed);
-  [[nodiscard]] bool claim(PageRange run, Claimed& claimed, MoveTally* missing);
+  /// The caller holds the block's lock.
+  [[nodiscard]] bool claim(PageRange run, Claimed& claimed);
   [[nodiscard]] bool wait_for_vram();
 
   Core& core_;

@@ -259,14 +259,17 @@ void BlockMover::drop_host(PageRange run, MoveTally& tally) noexcept {
   }
 }
 
-void BlockMover::duplicate(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept {
+void BlockMover::duplicate(PageRange range, bool anew, FrameReserve& reserve,
+                           MoveTally& tally) noexcept {
   refresh(range);
   for (std::size_t page = range.first; page < range.end();) {
     const PageState state = core_.table.state(page);
     const std::size_t chunk_end = std::min((chunk_of(page) + 1) * kPagesPerChunk, range.end());
     PageRange run = run_of(page, chunk_end, state);
     page = run.end();
-    if (state != PageState::kHost) {
+    if (anew && state == PageState::kBoth) {
+      core_.table.apply(run, PageEvent::kDropDevice);  // the frame stays for the copy
+    } else if (state != PageState::kHost) {
       tally.already += run.count;
       continue;
     }

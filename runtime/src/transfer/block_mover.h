@@ -29,7 +29,9 @@ class BlockMover {
   [[nodiscard]] std::size_t frames_needed(PageRange range) const noexcept;
 
   void demote(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;
-  void duplicate(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;
+  /// `anew`: also what VRAM has a copy of, which can be older than what another device has stored to
+  /// the page since.
+  void duplicate(PageRange range, bool anew, FrameReserve& reserve, MoveTally& tally) noexcept;
   /// Empty pages get their contents (zeros, or a file's) in VRAM: a command on the device may touch
   /// memory first.
   void fill_on_device(PageRange range, FrameReserve& reserve, MoveTally& tally) noexcept;

@@ -86,7 +86,7 @@ void Migrator::pass_to_device(PageRange range, Manner manner, FrameReserve& rese
   const std::size_t filled = tally.moved - before;
   const std::size_t already = tally.already;
   if (copies) {
-    mover_.duplicate(range, reserve, tally);
+    mover_.duplicate(range, manner == Manner::kBorrowAll, reserve, tally);
   } else {
     mover_.demote(range, reserve, tally);
   }
@@ -102,20 +102,16 @@ void Migrator::lend_to_device(PageRange range, Manner manner, const Kept& kept,
     while (end < range.end() && kept[end % kPagesPerBlock] == stays) ++end;
     const PageRange run{page, end - page};
     page = end;
-    if (!stays) {
-      pass_to_device(run, manner, reserve, tally);
-    } else if (manner == Manner::kBorrowAll) {
-      // An earlier command's copy can be older than what the peer has stored since.
-      mover_.untrack(run);
-      pass_to_device(run, manner, reserve, tally);
-    } else {
+    if (stays && manner != Manner::kBorrowAll) {
       tally.stay(run, StayReason::kPeer);
+    } else {
+      pass_to_device(run, manner, reserve, tally);
     }
   }
 }
 
 void Migrator::block_to_device(PageRange range, Manner manner, Cause cause, std::uint64_t before,
-                               MoveTally& tally) {
+                               MoveTally& tally, const std::function<void()>& then) {
   const std::size_t block = range.first / kPagesPerBlock;
   peer::Pause pause(*core_.peers, core_.span(range), cause, true);
   Kept kept = kept_by(pause);
@@ -146,6 +142,7 @@ void Migrator::block_to_device(PageRange range, Manner manner, Cause cause, std:
         return;
       }
       lend_to_device(range, manner, kept, reserve, result);
+      if (then) then();
     }
     const std::size_t pinned = result.stayed[static_cast<std::size_t>(StayReason::kPinned)];
     if (pinned != 0 && pinned < last_pinned && core_.statistics().forks != 0) {

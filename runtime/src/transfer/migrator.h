@@ -5,6 +5,7 @@
 
 #include <bitset>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <span>
 #include <vector>
@@ -29,7 +30,8 @@ class Migrator {
     // The same, and pages without contents get them in VRAM: zeros, or a file's bytes.
     kMoveAll,
     kDuplicateAll,
-    // The same, of pages that peers keep as well: for one command, which ends the copies.
+    // The same, of pages that peers keep as well, and each copy is made anew: for one command, which
+    // ends the copies.
     kBorrowAll,
   };
 
@@ -44,9 +46,9 @@ class Migrator {
   [[nodiscard]] bool discard(PageRange range, bool disarm);
 
   /// One block's part of to_device(); frames come from eviction of what was used before `before`.
-  /// Peers are asked first.
+  /// Peers are asked first. `then` runs after each try, while the block is still locked.
   void block_to_device(PageRange range, Manner manner, Cause cause, std::uint64_t before,
-                       MoveTally& tally);
+                       MoveTally& tally, const std::function<void()>& then = {});
   /// One block's part of to_host().
   void block_to_host(PageRange range, Cause cause, MoveTally& tally);
 

@@ -180,6 +180,34 @@ TEST_P(Uring, TheDeviceSeesWhatDmaStoredInAPinnedPage) {
   EXPECT_EQ(*after, expected_sum(kBytes, 9));
 }
 
+// Nor may a command that goes on meanwhile hand its copy on, to one that begins while the page is
+// pinned, or after that.
+TEST_P(Uring, TheDeviceSeesWhatDmaStoredWhileAnotherCommandHasACopy) {
+  if (!full()) GTEST_SKIP() << kLacksDma;
+  const Watchdog watchdog("DMA while a command is running");
+  const TempFile file;
+  const int direct = open_for_dma(file);
+  std::byte* base = region(kBytes);
+  fill(base, kBytes, 14);
+  ASSERT_NO_FATAL_FAILURE(lend(base, kBytes));
+  const Operand operand{.base = base, .bytes = kBytes, .access = Access::kRead};
+  auto hold = engine().acquire({&operand, 1});
+  ASSERT_TRUE(hold) << hold.error().to_string();
+  for (const std::uint32_t seed : {15U, 16U}) {
+    file.put(pattern_bytes(kBytes, seed));
+    ASSERT_EQ(ring_.read(direct, base, kBytes, 0, Buffer::kFixed), kAll);
+    if (seed == 16) {
+      ASSERT_EQ(ring_.take_back(), 0);
+    }
+    auto sum = device_sum(base, kBytes);
+    ASSERT_TRUE(sum) << sum.error().to_string();
+    EXPECT_EQ(*sum, expected_sum(kBytes, seed));
+  }
+  ::close(direct);
+  hold->reset();
+  EXPECT_EQ(check(base, kBytes, 16), "");
+}
+
 // The same with advice read-mostly, where copies are the rule.
 TEST_P(Uring, TheDeviceSeesWhatDmaStoredInAReadMostlyRegion) {
   const Watchdog watchdog("DMA into a read-mostly region");
