@@ -2,6 +2,7 @@
 // fork(), vfork() and posix_spawn() of a program whose blocks are in VRAM.
 #include <malloc.h>
 #include <spawn.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -194,7 +195,10 @@ TEST_F(Fork, PosixSpawnAndVforkLeaveResidencyAlone) {
   }
   ASSERT_EQ(waitpid(pid, &status, 0), pid);
   EXPECT_EQ(status, 0);
-  EXPECT_EQ(pages_on_device(block.get(), kBytes), before);
+  // Under chaos others are pushed to VRAM all the time, and may need the room.
+  if (getenv("GODWIT_CHAOS") == nullptr) {
+    EXPECT_EQ(pages_on_device(block.get(), kBytes), before);
+  }
   EXPECT_EQ(first_difference(block.get(), kBytes, 1), kBytes);
 }
 
