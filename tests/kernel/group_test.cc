@@ -26,6 +26,12 @@ int in_group(const Group& group, const std::function<void(const Device&)>& body)
   });
 }
 
+// Touches pages until the group, in which this process is, has `bytes`. It is looked at less often while there is much left.
+void fill_up(const Group& group, const Memory& memory, size_t bytes) {
+  for (size_t page = 0, charged = group.charged(); charged < bytes; charged = group.charged())
+    for (size_t last = page + 1 + (bytes - charged) / kPage / 2; page < last; ++page) memory.page(page)[0] = 1;
+}
+
 // A process in a group with an object in VRAM, for which the group has no RAM.
 class FullGroup {
  public:
@@ -81,7 +87,7 @@ class FullGroup {
     const Object object(gpu, size);
     fill(object.data(), object.size(), 1);
     std::optional<Memory> more(limit);
-    for (size_t page = 0; group.charged() + 8 * kPage < limit; ++page) more->page(page)[0] = 1;
+    fill_up(group, *more, limit - 8 * kPage);
     say(heard_, "f");
     for (char what = get(told_); what != 'e'; what = get(told_)) {
       if (what == 'r') more.reset();
@@ -130,7 +136,7 @@ TEST_P(GroupTest, ComingHomeAtTheLimitKillsNobody) {
     for (const bool touch : {false, true}) {
       fill(memory.data(), memory.size(), touch);
       gpu.to_vram(memory.data(), memory.size());
-      for (size_t page = 0; group.charged() < 63 * kMiB; ++page) more.page(page)[0] = 1;
+      fill_up(group, more, 63 * kMiB);
       if (!touch) gpu.to_ram(memory.data(), memory.size());
       EXPECT_BYTES(memory.data(), memory.size(), touch);
       EXPECT_EQ(gpu.in_vram(memory.data(), memory.size()), 0u);
