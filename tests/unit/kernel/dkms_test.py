@@ -10,20 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+from checks import check, status
+
 # What a conf can set, as DKMS tells it: 3.0.10 and 3.0.11.
 OLD = "PACKAGE_NAME AUTOINSTALL BUILD_EXCLUSIVE_KERNEL BUILD_EXCLUSIVE_ARCH BUILD_EXCLUSIVE_CONFIG"
 NEW = OLD + " BUILD_EXCLUSIVE_KERNEL_MIN BUILD_EXCLUSIVE_KERNEL_MAX"
-
-failures = 0
-
-
-def check(name, got, wanted):
-    global failures
-    if got == wanted:
-        print(f"PASS {name}")
-    else:
-        failures += 1
-        print(f"FAIL {name}: got {got!r}, wanted {wanted!r}")
 
 
 def value(name, dkms=NEW):
@@ -52,4 +43,4 @@ conditions = stated(r"^obj-\$\((CONFIG_\w+)\b", "kernel/Kbuild")
 check("what_a_module_depends_on_is_needed", [name for name in conditions if name not in needed], [])
 check("kernels_to_come_are_built_for", value("AUTOINSTALL"), ["yes"])
 check("not_by_a_dkms_that_fails_for_the_others", value("AUTOINSTALL", OLD), [""])
-sys.exit(1 if failures else 0)
+sys.exit(status())

@@ -9,6 +9,8 @@ import re
 import sys
 from pathlib import Path
 
+from checks import check, status
+
 MUTEX, SEMAPHORE, SPINLOCK = "mutex", "rw_semaphore", "spinlock"
 KINDS = {
     "struct mutex": MUTEX,
@@ -27,17 +29,6 @@ MEMBER = re.compile(r"\t+(struct mutex|struct rw_semaphore|spinlock_t) (\w+);")
 VARIABLE = re.compile(
     r"(?:static )?(?:(struct mutex|struct rw_semaphore|spinlock_t) (\w+)\b|(DEFINE_MUTEX|DECLARE_RWSEM|DEFINE_SPINLOCK)\((\w+)\))"
 )
-
-failures = 0
-
-
-def check(name, got, wanted):
-    global failures
-    if got == wanted:
-        print(f"PASS {name}")
-    else:
-        failures += 1
-        print(f"FAIL {name}: got {got!r}, wanted {wanted!r}")
 
 
 def declared(text):
@@ -105,4 +96,4 @@ named = {name.lstrip("&") for name in re.findall(r"&\w+\.\w+|\bgodwit_\w+_lock\b
 core = {name for path in sources if path.parent.name == "core" for name in declared(path.read_text())}
 check("drv_c_names_all_of_the_core", sorted(core - named), [])
 check("drv_c_names_no_other", sorted(named - core), [])
-sys.exit(1 if failures else 0)
+sys.exit(status())
