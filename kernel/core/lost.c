@@ -4,7 +4,7 @@
  *
  * Overview: a device that goes away may be unable to copy its pages. Their owners get pages of RAM
  * with a pattern that is no data, and are told: the kernel takes it for a failure of memory, and
- * who touches one gets SIGBUS.
+ * who touches one gets SIGBUS (docs/decisions/0026-lost-pages-are-told-one-by-one.md).
  *
  * Only they are to be told. From when the migration has let go of a page its owner may unmap it,
  * and then it is free, or somebody else's: so it is referenced from before that on, and what nobody
