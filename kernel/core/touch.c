@@ -9,6 +9,10 @@
  * access is repeated, by the kernel, as often as it takes. Whoever waits that way can be killed,
  * lets others have the CPU, and is reported to the log when it takes long (godwit.touch_patience).
  *
+ * khugepaged is no CPU that wants the bytes: it would have up to max_ptes_swap pages of VRAM come
+ * home to make one huge page of RAM of them and what is around them. It is refused, and looks
+ * elsewhere. madvise(MADV_COLLAPSE), which a process asks for itself, is served.
+ *
  * Locking: mmap_lock is held for reading and the folio is locked, both by our caller; see home.c.
  */
 #include <linux/delay.h>
@@ -17,6 +21,7 @@
 #include <linux/mm.h>
 #include <linux/moduleparam.h>
 #include <linux/pagemap.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 
 #include <drm/drm_print.h>
@@ -70,6 +75,16 @@ static void touch_window(const struct vm_fault *vmf, unsigned long *start, unsig
 		size = PAGE_SIZE;
 	*start = max(ALIGN_DOWN(vmf->address, size), vmf->vma->vm_start);
 	*end = min(ALIGN_DOWN(vmf->address, size) + size, vmf->vma->vm_end);
+}
+
+/*
+ * khugepaged calls do_swap_page() with what it finds in page tables. No other thread of the kernel
+ * touches an address space that it neither uses as its own nor says to be another's.
+ */
+static bool touch_by_khugepaged(const struct vm_fault *vmf)
+{
+	return (current->flags & PF_KTHREAD) && !current->mm &&
+	       !(vmf->flags & FAULT_FLAG_REMOTE);
 }
 
 /* The page stayed: is it time to say so? Returns for how many seconds, or 0. */
@@ -209,6 +224,9 @@ vm_fault_t godwit_touch(struct vm_fault *vmf)
 	struct godwit_batch *batch;
 	vm_fault_t ret;
 
+	/* An error ends its try; nobody gets a signal. */
+	if (touch_by_khugepaged(vmf))
+		return VM_FAULT_SIGBUS;
 	/* A peer that uses it is waited for; where it does not let go, the access is repeated. */
 	godwit_export_move_frames(&peers, folio_pfn(folio),
 				  folio_pfn(folio) + folio_nr_pages(folio) - 1);

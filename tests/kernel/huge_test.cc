@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
+#include <linux/mman.h>
 #include <sys/mman.h>
 
 #include "tests/kernel/guest.h"
+#include "tests/kernel/khugepaged.h"
 
 namespace godwit::guest {
 namespace {
@@ -91,6 +93,37 @@ TEST_F(Huge, EvictionUnderPressureKeepsEveryByte) {
     EXPECT_EQ(answer.moved + answer.already, memory.size() / kPage);
   }
   EXPECT_BYTES(memory.data(), memory.size(), 7u);
+}
+
+// The kernel's own thread would have pages of VRAM come home, up to 64 in a huge page's range, to make one of RAM of them.
+TEST_F(Huge, KhugepagedLeavesVramWhereItIs) {
+  constexpr size_t kMoved = 16;
+  Memory memory(2 * kHuge);
+  fill(memory.data(), memory.size(), 8);
+  ASSERT_EQ(huge_kib(memory.data()), 0u);
+  ASSERT_EQ(gpu_.to_vram(memory.page(100), kMoved * kPage).moved, kMoved);
+  ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_HUGEPAGE), 0);
+  const Khugepaged khugepaged;
+  // The second huge page, of RAM alone, shows that it has come by.
+  ASSERT_TRUE(soon([&] { return huge_kib(memory.data()) >= kHuge / 1024; }));
+  const unsigned long rounds = Khugepaged::rounds();
+  ASSERT_TRUE(soon([&] { return Khugepaged::rounds() >= rounds + 2; }));
+  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), kMoved);
+  EXPECT_EQ(huge_kib(memory.data()), kHuge / 1024);
+  EXPECT_EQ(gpu_.stat(GODWIT_STAT_CPU_FAULTS), 0u);
+  EXPECT_BYTES(memory.data(), memory.size(), 8u);
+}
+
+// A program that asks for huge pages itself gets them.
+TEST_F(Huge, CollapseByTheProgramBringsItsPagesHome) {
+  Memory memory(kHuge);
+  fill(memory.data(), memory.size(), 9);
+  ASSERT_EQ(gpu_.to_vram(memory.page(100), 16 * kPage).moved, 16u);
+  ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_HUGEPAGE), 0);
+  EXPECT_TRUE(soon([&] { return madvise(memory.data(), memory.size(), MADV_COLLAPSE) == 0; }));
+  EXPECT_EQ(gpu_.in_vram(memory.data(), memory.size()), 0u);
+  EXPECT_EQ(huge_kib(memory.data()), kHuge / 1024);
+  EXPECT_BYTES(memory.data(), memory.size(), 9u);
 }
 
 }  // namespace

@@ -17,4 +17,6 @@ Khugepaged::Khugepaged()
 
 unsigned long Khugepaged::collapsed() { return std::stoul(read_file(path("pages_collapsed"))); }
 
+unsigned long Khugepaged::rounds() { return std::stoul(read_file(path("full_scans"))); }
+
 }  // namespace godwit::guest

@@ -13,6 +13,8 @@ class Khugepaged {
 
   // How many huge pages it has made since the kernel began.
   static unsigned long collapsed();
+  // How often it has looked at all memory since then.
+  static unsigned long rounds();
 
  private:
   Settings settings_;
