@@ -18,10 +18,10 @@
  * object), object, kmap (objects mapped in the kernel), gem (objects by handle), residency,
  * discard, event and watch (what the process can see without a call), fault (of the device),
  * access, command, sync, job, queue and player (the device at work), view and zap (what the device
- * sees, for others to see), snapshot, reach, offer, revoke and export (memory for the DMA of other
- * devices: which pages, at which addresses, until when, and the dma-buf), peer (what drivers of
- * these call), sleep (of the system), stats, debugfs, trace, device (registration), drv (this
- * file: the calls).
+ * sees, for others to see), snapshot, lent, reach, offer, ranges, revoke and export (memory for
+ * the DMA of other devices: which pages, how many in VRAM, at which addresses, until when, which
+ * exports those are, and the dma-buf), peer (what drivers of these call), sleep (of the system),
+ * stats, debugfs, trace, device (registration), drv (this file: the calls).
  *
  * Locks, outermost first (docs/locking.md):
  *

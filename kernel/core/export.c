@@ -53,14 +53,13 @@
 #include "export.h"
 #include "migrate.h"
 #include "mirror.h"
+#include "ranges.h"
 #include "reach.h"
 #include "snapshot.h"
 
 /* The longest range. */
 #define EXPORT_LENGTH_MAX	(64ULL * SZ_1G)
 
-DEFINE_SPINLOCK(godwit_exports_lock);
-LIST_HEAD(godwit_exports);
 struct workqueue_struct *godwit_export_queue;
 
 /**
@@ -264,8 +263,7 @@ static void export_release(struct dma_buf *dmabuf)
 	struct godwit_export *export = dmabuf->priv;
 
 	spin_lock(&godwit_exports_lock);
-	list_del(&export->link);
-	list_del(&export->mirror_link);
+	godwit_ranges_remove(export);
 	spin_unlock(&godwit_exports_lock);
 	wait_event(export->idle, godwit_export_unheld(export));
 	/* Nobody queues them now: there is no notifier and no importer. */
@@ -341,8 +339,7 @@ static struct godwit_export *export_create(struct godwit_mirror *mirror, unsigne
 	spin_lock(&godwit_exports_lock);
 	/* A detach that was faster has looked for exports already. */
 	export->dead = READ_ONCE(mirror->revoked);
-	list_add(&export->link, &godwit_exports);
-	list_add(&export->mirror_link, &mirror->exports);
+	godwit_ranges_add(export);
 	spin_unlock(&godwit_exports_lock);
 	return export;
 }

@@ -3,9 +3,9 @@
 #define _GODWIT_EXPORT_H_
 
 #include <linux/atomic.h>
+#include <linux/interval_tree.h>
 #include <linux/list.h>
 #include <linux/mutex.h>
-#include <linux/spinlock.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -63,17 +63,15 @@ struct godwit_export {
 	struct godwit_mirror *mirror;
 	/** @gdev: the device; a reference. */
 	struct godwit_device *gdev;
-	/** @dmabuf: whose it is. Set before @link is in a list. */
+	/** @dmabuf: whose it is. Set before it is in the tree. */
 	struct dma_buf *dmabuf;
 	/** @start: first address, a multiple of the page size. */
 	unsigned long start;
 	/** @end: address after the last one, a multiple of the page size. */
 	unsigned long end;
 
-	/** @link: in the list of all exports; this and all up to @moves under its lock. */
-	struct list_head link;
-	/** @mirror_link: in &godwit_mirror.exports. */
-	struct list_head mirror_link;
+	/** @range: in the tree of ranges.c; this and all up to @moves under its lock. */
+	struct interval_tree_node range;
 	/** @seq: counts invalidations of the range. */
 	u64 seq;
 	/** @users: who uses it without holding the dma-buf; release waits for them. */
@@ -133,10 +131,6 @@ struct godwit_export_move {
 	struct godwit_export *exports[GODWIT_MOVE_EXPORTS];
 };
 
-/* Protects the lists of exports, and members of these. Inside &godwit_chunk.lock; innermost. */
-extern spinlock_t godwit_exports_lock;
-/* All exports. */
-extern struct list_head godwit_exports;
 /* For all works: a notifier that cannot wait relies on its progress. */
 extern struct workqueue_struct *godwit_export_queue;
 

@@ -62,7 +62,6 @@ static struct godwit_mirror *mirror_create(struct godwit_client *client)
 	xa_init(&mirror->chunks);
 	spin_lock_init(&mirror->watch_lock);
 	INIT_LIST_HEAD(&mirror->watches);
-	INIT_LIST_HEAD(&mirror->exports);
 	init_rwsem(&mirror->views_lock);
 	INIT_LIST_HEAD(&mirror->views);
 	spin_lock_init(&mirror->pin_lock);

@@ -63,8 +63,8 @@ struct godwit_mirror {
 	spinlock_t watch_lock;
 	/** @watches: &struct godwit_watch of this address space. */
 	struct list_head watches;
-	/** @exports: &struct godwit_export of this address space, under the lock of export.c. */
-	struct list_head exports;
+	/** @nr_exports: exports of this address space, under the lock of ranges.c. */
+	unsigned int nr_exports;
 	/** @views_lock: protects @views. Inside &godwit_chunk.lock; see view.c. */
 	struct rw_semaphore views_lock;
 	/** @views: &struct godwit_view of this address space; each has a reference. */

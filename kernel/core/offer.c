@@ -24,6 +24,7 @@
 #include "event.h"
 #include "export.h"
 #include "mirror.h"
+#include "ranges.h"
 #include "snapshot.h"
 
 /* How long pages are held that nobody has mapped. */

@@ -19,7 +19,9 @@
 #include "device.h"
 #include "event.h"
 #include "export.h"
+#include "lent.h"
 #include "mirror.h"
+#include "ranges.h"
 #include "snapshot.h"
 
 /* How long a fork waits until private VRAM is no longer written by peers. */
@@ -141,7 +143,7 @@ bool godwit_export_revoke(struct godwit_export *export, enum drm_godwit_cause ca
 }
 
 /*
- * With godwit_exports_lock: keeps an export that is in the list, and its dma-buf. A reference to
+ * With godwit_exports_lock: keeps an export that is in the tree, and its dma-buf. A reference to
  * the file would not do: the file may be gone before the dma-buf is.
  */
 static void export_hold(struct godwit_export *export)
@@ -194,12 +196,6 @@ static void export_join(struct godwit_export_move *move, struct godwit_export *e
 	move->exports[move->count++] = export;
 }
 
-static bool export_overlaps(const struct godwit_export *export, unsigned long start,
-			    unsigned long end)
-{
-	return export->start < end && start < export->end;
-}
-
 /* Is there nothing to move for it, since its pages are held where they are to go? */
 static bool export_there(struct godwit_export *export, unsigned long start, unsigned long end,
 			 const struct godwit_device *to)
@@ -240,11 +236,12 @@ void godwit_export_move_range(struct godwit_export_move *move, struct mm_struct 
 	unsigned int i;
 
 	move->count = 0;
-	if (list_empty_careful(&godwit_exports))
+	if (!godwit_ranges_any())
 		return;
 	spin_lock(&godwit_exports_lock);
-	list_for_each_entry(export, &godwit_exports, link) {
-		if (export->mirror->mm != mm || !export_overlaps(export, start, end))
+	for (export = godwit_ranges_first(start, end); export;
+	     export = godwit_ranges_next(export, start, end)) {
+		if (export->mirror->mm != mm)
 			continue;
 		if (move->count < GODWIT_MOVE_EXPORTS) {
 			export_hold(export);
@@ -269,7 +266,8 @@ static struct godwit_export *export_next(const struct godwit_export_move *move,
 	struct godwit_export *export, *found = NULL;
 
 	spin_lock(&godwit_exports_lock);
-	list_for_each_entry(export, &godwit_exports, link) {
+	for (export = godwit_ranges_first(0, ULONG_MAX); export;
+	     export = godwit_ranges_next(export, 0, ULONG_MAX)) {
 		if (!export->snapshot || export->snapshot->first_pfn > last_pfn ||
 		    export->snapshot->last_pfn < first_pfn)
 			continue;
@@ -293,7 +291,7 @@ static struct godwit_export *export_next(const struct godwit_export_move *move,
  * godwit_export_move_frames() - pages of VRAM are to move: revoke what peers have of them.
  * @move: for godwit_export_move_end(), which must follow.
  * @first_pfn: page frame number of the first page.
- * @last_pfn: of the last one.
+ * @last_pfn: of the last one, of the same device.
  *
  * As godwit_export_move_range(). The caller may have one folio of private VRAM locked, for a CPU's
  * fault.
@@ -307,7 +305,7 @@ void godwit_export_move_frames(struct godwit_export_move *move, unsigned long fi
 	bool has;
 
 	move->count = 0;
-	if (list_empty_careful(&godwit_exports))
+	if (!godwit_lent(first_pfn, last_pfn))
 		return;
 	while (move->count < GODWIT_MOVE_EXPORTS &&
 	       (export = export_next(move, first_pfn, last_pfn, skip, &snapshot))) {
@@ -362,11 +360,12 @@ bool godwit_export_invalidate(struct godwit_mirror *mirror, unsigned long start,
 	struct godwit_export *export;
 	bool wait = false;
 
-	if (list_empty_careful(&mirror->exports))
+	if (!READ_ONCE(mirror->nr_exports))
 		return false;
 	spin_lock(&godwit_exports_lock);
-	list_for_each_entry(export, &mirror->exports, mirror_link) {
-		if (!export_overlaps(export, start, end))
+	for (export = godwit_ranges_first(start, end); export;
+	     export = godwit_ranges_next(export, start, end)) {
+		if (export->mirror != mirror)
 			continue;
 		export->seq++;
 		if (export->pinned)
@@ -390,8 +389,9 @@ static struct godwit_export *export_unfinished(struct godwit_mirror *mirror, uns
 	struct godwit_export *export, *found = NULL;
 
 	spin_lock(&godwit_exports_lock);
-	list_for_each_entry(export, &mirror->exports, mirror_link) {
-		if (!export_overlaps(export, start, end) || !export_has_private(export))
+	for (export = godwit_ranges_first(start, end); export;
+	     export = godwit_ranges_next(export, start, end)) {
+		if (export->mirror != mirror || !export_has_private(export))
 			continue;
 		export_hold(export);
 		found = export;
@@ -439,7 +439,8 @@ void godwit_export_kill(const struct godwit_device *gdev, const struct godwit_mi
 	do {
 		found = NULL;
 		spin_lock(&godwit_exports_lock);
-		list_for_each_entry(export, &godwit_exports, link) {
+		for (export = godwit_ranges_first(0, ULONG_MAX); export;
+		     export = godwit_ranges_next(export, 0, ULONG_MAX)) {
 			if (export->dead || (export->gdev != gdev && export->mirror != mirror))
 				continue;
 			export_hold(export);

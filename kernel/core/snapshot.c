@@ -38,10 +38,12 @@
 #include "client.h"
 #include "device.h"
 #include "export.h"
+#include "lent.h"
 #include "look.h"
 #include "migrate.h"
 #include "mirror.h"
 #include "pin.h"
+#include "ranges.h"
 #include "reach.h"
 #include "snapshot.h"
 
@@ -103,6 +105,7 @@ static void snapshot_free(struct kref *refs)
 	struct godwit_snapshot *snapshot = container_of(refs, struct godwit_snapshot, refs);
 	struct godwit_export *export = snapshot->export;
 
+	godwit_lent_remove(snapshot);
 	snapshot_release(snapshot, snapshot->pages, snapshot->nr);
 	if (snapshot->pinned)
 		godwit_pin_uncharge_system(export->mirror->mm, snapshot->nr);
@@ -357,23 +360,6 @@ static int snapshot_leaf(struct snapshot_work *work, unsigned long start, unsign
 	return ret > 0 ? -EAGAIN : ret;
 }
 
-static void snapshot_count(struct godwit_snapshot *snapshot)
-{
-	unsigned long i, pfn;
-
-	for (i = 0; i < snapshot->nr; i++) {
-		struct page *page = snapshot->pages[i];
-
-		if (!godwit_is_vram(page))
-			continue;
-		pfn = page_to_pfn(page);
-		snapshot->nr_vram++;
-		snapshot->nr_private += is_device_private_page(page);
-		snapshot->first_pfn = min(snapshot->first_pfn, pfn);
-		snapshot->last_pfn = max(snapshot->last_pfn, pfn);
-	}
-}
-
 static int snapshot_collect(struct snapshot_work *work)
 {
 	struct godwit_export *export = work->export;
@@ -386,7 +372,7 @@ static int snapshot_collect(struct snapshot_work *work)
 		cond_resched();
 	}
 	if (!ret)
-		snapshot_count(work->snapshot);
+		godwit_lent_add(work->snapshot);
 	work->snapshot->for_writing = work->snapshot->writable;
 	return ret;
 }

@@ -34,6 +34,7 @@
 #include "event.h"
 #include "export.h"
 #include "home.h"
+#include "ranges.h"
 #include "shield.h"
 #include "touch.h"
 #include "trace.h"
@@ -132,7 +133,7 @@ static vm_fault_t touch_again(struct godwit_device *gdev, struct folio *folio,
 	 * An export that has the page held already, but not for its importers yet, ends that when
 	 * it sees what each try does to the address space. Let it come to where it can be revoked.
 	 */
-	if (!list_empty_careful(&godwit_exports))
+	if (godwit_ranges_any())
 		fsleep(TOUCH_PEER_PAUSE_US);
 	else
 		cond_resched();

@@ -42,7 +42,9 @@ int godwit_vram_init(struct godwit_vram *vram, unsigned long nr_frames)
 	vram->owner = kvcalloc(nr_frames, sizeof(*vram->owner), GFP_KERNEL);
 	vram->hold = kvcalloc(nr_frames, sizeof(*vram->hold), GFP_KERNEL);
 	vram->generation = kvcalloc(nr_frames, sizeof(*vram->generation), GFP_KERNEL);
-	if (!memory || !vram->state || !vram->owner || !vram->hold || !vram->generation) {
+	vram->lent = kvcalloc(nr_blocks, sizeof(*vram->lent), GFP_KERNEL);
+	if (!memory || !vram->state || !vram->owner || !vram->hold || !vram->generation ||
+	    !vram->lent) {
 		kvfree(memory);
 		godwit_vram_fini(vram);
 		return -ENOMEM;
@@ -62,6 +64,8 @@ void godwit_vram_fini(struct godwit_vram *vram)
 	kvfree(vram->owner);
 	kvfree(vram->hold);
 	kvfree(vram->generation);
+	kvfree(vram->lent);
+	vram->lent = NULL;
 	vram->hold = NULL;
 	vram->generation = NULL;
 	vram->frames.blocks = NULL;

@@ -22,8 +22,9 @@ struct godwit_device;
  */
 struct godwit_vram {
 	/**
-	 * @lock: protects all members but @pinned. Innermost but for &godwit_client.ring_lock;
-	 * interrupts are off, since the last reference to a page can go anywhere.
+	 * @lock: protects all members but @pinned and @lent. Innermost but for
+	 * &godwit_client.ring_lock; interrupts are off, since the last reference to a page can
+	 * go anywhere.
 	 */
 	spinlock_t lock;
 	/** @frames: which are free. */
@@ -55,6 +56,8 @@ struct godwit_vram {
 	unsigned long nr_frames;
 	/** @pinned: frames charged against godwit_vram_max_pinned_all(); see pin.c. No lock. */
 	atomic_long_t pinned;
+	/** @lent: of each block, how many pages snapshots hold (lent.c). No lock. */
+	atomic_long_t *lent;
 	/** @frames_advised: frames that advice holds, of all clients. */
 	unsigned long frames_advised;
 };
