@@ -5,9 +5,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <atomic>
 #include <cstring>
+#include <functional>
+#include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "tests/kernel/edu_fixture.h"
 
@@ -123,6 +128,55 @@ TEST_F(Peer, AnExportThatADetachOvertakesIsOfNoUse) {
     EXPECT_EQ(edu.import(args.fd), -ENODEV);
     close(args.fd);
   }
+}
+
+// Three exports of one memory, which three engines have mapped, among many that nobody imports.
+TEST_F(Peer, AMoveTellsThoseWhosePagesMoveAndNobodyElse) {
+  const Device gpu;
+  const Memory memory(64 * kPage);
+  fill(memory.data(), memory.size(), 31);
+  std::vector<std::unique_ptr<Export>> others;
+  for (size_t page = 0; page < 64; ++page) {
+    others.push_back(std::make_unique<Export>(gpu, memory.page(page), kPage));
+    others.push_back(std::make_unique<Export>(gpu, memory.data(), (page + 1) * kPage));
+  }
+  const Export front(gpu, memory.page(0), 48 * kPage), inner(gpu, memory.page(8), 8 * kPage),
+      back(gpu, memory.page(32), 32 * kPage);
+  const Edu first(0), second(1), third(Edu::count() - 1);
+  ASSERT_EQ(first.import(front.fd()), 0);
+  ASSERT_EQ(second.import(inner.fd()), 0);
+  ASSERT_EQ(third.import(back.fd()), 0);
+  const std::array<std::pair<const Edu*, const char*>, 3> all = {
+      {{&first, "front "}, {&second, "inner "}, {&third, "back "}}};
+  // Those who are told when all have it mapped and `move` happens.
+  const auto told = [&all](const std::function<void()>& move) {
+    std::array<uint64_t, 3> before = {};
+    Piece piece(kPiece);
+    for (size_t i = 0; i < all.size(); ++i) {
+      EXPECT_EQ(all[i].first->read(0, piece.data(), piece.size()), 0);
+      before[i] = all[i].first->counts().invalidations;
+    }
+    move();
+    std::string names;
+    for (size_t i = 0; i < all.size(); ++i) {
+      if (all[i].first->counts().invalidations != before[i]) names += all[i].second;
+    }
+    return names;
+  };
+  const auto to_vram = [&](size_t page) { EXPECT_EQ(gpu.to_vram(memory.page(page), 2 * kPage).moved, 2u); };
+  const auto touch = [&](size_t page) { *const_cast<volatile uint8_t*>(memory.page(page)); };
+  const auto evict = [&] { gpu.evict(GODWIT_EVICT_CLIENT); };
+  EXPECT_EQ(told([&] { to_vram(20); }), "front ");
+  EXPECT_EQ(told([&] { to_vram(10); }), "front inner ");
+  EXPECT_EQ(told([&] { to_vram(40); }), "front back ");
+  EXPECT_EQ(told([&] { to_vram(60); }), "back ");
+  EXPECT_EQ(told([&] { touch(20); }), "front ");
+  EXPECT_EQ(told([&] { touch(10); }), "front inner ");
+  EXPECT_EQ(told([&] { touch(60); }), "back ");
+  EXPECT_EQ(told(evict), "front back ");
+  EXPECT_EQ(gpu.in_vram(memory.data(), memory.size()), 0u);
+  EXPECT_EQ(told(evict), "");
+  EXPECT_BYTES(memory.data(), memory.size(), 31u);
 }
 
 TEST_F(Peer, TwoProcessesAndADeviceShareARangeThatMoves) {
