@@ -435,17 +435,20 @@ void godwit_export_kill(const struct godwit_device *gdev, const struct godwit_mi
 {
 	enum drm_godwit_cause cause = gdev ? GODWIT_CAUSE_UNPLUG : GODWIT_CAUSE_REQUEST;
 	struct godwit_export *export, *found;
+	unsigned long from = 0;
 
 	do {
 		found = NULL;
 		spin_lock(&godwit_exports_lock);
-		for (export = godwit_ranges_first(0, ULONG_MAX); export;
-		     export = godwit_ranges_next(export, 0, ULONG_MAX)) {
+		for (export = godwit_ranges_first(from, ULONG_MAX); export;
+		     export = godwit_ranges_next(export, from, ULONG_MAX)) {
 			if (export->dead || (export->gdev != gdev && export->mirror != mirror))
 				continue;
 			export_hold(export);
 			export->dead = true;
 			found = export;
+			/* Those before it in the tree were looked at. */
+			from = export->start;
 			break;
 		}
 		spin_unlock(&godwit_exports_lock);
