@@ -21,7 +21,7 @@ import vm  # noqa: E402
 MODULE = "tests/vm/selftest/module"
 PROGRAMS = ("cases", "crashes", "hangs.sh", "leaves_a_process.sh", "finds_no_process.sh", "reads_data.sh", "panics",
             "gets_stuck.sh", "passes.sh", "powers_off.sh", "never_runs.sh")
-TIMEOUT_S = 12
+TIMEOUT_S = 25
 # {case: (word, what its reason has)}
 WANTED = {
     "cases/Cases.Passes": ("PASS", ""),
