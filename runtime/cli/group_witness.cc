@@ -10,6 +10,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
+#include <fstream>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "runtime/src/stats/telemetry.h"
@@ -55,6 +58,7 @@ Result<GroupWitness> GroupWitness::start() {
 GroupWitness::GroupWitness(GroupWitness&& other) noexcept
     : process_(std::exchange(other.process_, -1)),
       pipe_(std::exchange(other.pipe_, -1)),
+      gone_(other.gone_),
       reports_(std::move(other.reports_)) {}
 
 GroupWitness::~GroupWitness() {
@@ -70,29 +74,50 @@ bool GroupWitness::read_report(int timeout_ms) {
   if (::poll(&ready, 1, timeout_ms) <= 0) return false;
   Report report{};
   // Smaller than PIPE_BUF: never torn.
-  if (::read(pipe_, &report, sizeof(report)) != sizeof(report)) return false;
+  gone_ = ::read(pipe_, &report, sizeof(report)) != sizeof(report);
+  if (gone_) return false;
   reports_.push_back(report);
   return true;
 }
 
-bool GroupWitness::saw(int signal, std::uint64_t when_ns) {
-  const auto near = [&](const Report& report) {
-    const std::uint64_t distance =
-        std::max(report.when_ns, when_ns) - std::min(report.when_ns, when_ns);
-    return report.signal == signal && distance <= kWindowNs;
+bool GroupWitness::take(int signal, std::uint64_t when_ns) {
+  // Several that came before this process had time for the first are one to it.
+  const auto earlier = [&](const Report& report) {
+    return report.signal == signal && report.when_ns <= when_ns;
   };
+  if (std::erase_if(reports_, earlier) != 0) return true;
+  const auto later = std::find_if(reports_.begin(), reports_.end(),
+                                  [&](const Report& report) { return report.signal == signal; });
+  if (later == reports_.end()) return false;
+  reports_.erase(later);
+  return true;
+}
+
+bool GroupWitness::is_busy() const {
+  std::ifstream file("/proc/" + std::to_string(process_) + "/stat");
+  std::string text;
+  std::getline(file, text);
+  const std::size_t name_end = text.rfind(')');
+  if (name_end == std::string::npos || name_end + 2 >= text.size()) return false;
+  // Whoever sends it a signal that it waits for makes it runnable. Stopped, it goes on later.
+  return std::string_view("RDTt").find(text[name_end + 2]) != std::string_view::npos;
+}
+
+bool GroupWitness::saw(int signal, std::uint64_t when_ns) {
+  constexpr std::uint64_t kStepNs = 10'000'000;
+  std::erase_if(reports_,
+                [&](const Report& report) { return report.when_ns + kPatienceNs < when_ns; });
   while (true) {
-    std::erase_if(reports_,
-                  [&](const Report& report) { return report.when_ns + kWindowNs < when_ns; });
-    const auto found = std::find_if(reports_.begin(), reports_.end(), near);
-    if (found != reports_.end()) {
-      reports_.erase(found);
-      return true;
+    // In this order: what it did before it went to sleep is in the pipe.
+    const bool busy = is_busy();
+    while (read_report(0)) {
     }
+    if (take(signal, when_ns)) return true;
     const std::uint64_t now = monotonic_ns();
-    const std::uint64_t end = when_ns + kWindowNs;
-    const int left_ms = now >= end ? 0 : static_cast<int>((end - now + 999'999) / 1'000'000);
-    if (!read_report(left_ms)) return false;
+    const std::uint64_t end = when_ns + (busy ? kPatienceNs : kWindowNs);
+    if (gone_ || now >= end) return false;
+    const std::uint64_t left = busy ? std::min(end - now, kStepNs) : end - now;
+    (void)read_report(static_cast<int>((left + 999'999) / 1'000'000));
   }
 }
 

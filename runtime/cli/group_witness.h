@@ -25,7 +25,8 @@ class GroupWitness {
   GroupWitness& operator=(GroupWitness&&) = delete;
 
   /// Whether the witness got `signal` as well, at about the time at which this process did
-  /// (CLOCK_MONOTONIC, nanoseconds). Waits for it at most kWindowNs.
+  /// (CLOCK_MONOTONIC, nanoseconds). Waits for it kWindowNs, and longer, up to kPatienceNs, where
+  /// the witness has something to do that no processor has time for.
   [[nodiscard]] bool saw(int signal, std::uint64_t when_ns);
 
   [[nodiscard]] pid_t process() const { return process_; }
@@ -36,11 +37,16 @@ class GroupWitness {
     std::uint64_t when_ns;
   };
   static constexpr std::uint64_t kWindowNs = 50'000'000;
+  static constexpr std::uint64_t kPatienceNs = 3'000'000'000;
   GroupWitness(pid_t process, int pipe) : process_(process), pipe_(pipe) {}
   [[nodiscard]] bool read_report(int timeout_ms);
+  [[nodiscard]] bool take(int signal, std::uint64_t when_ns);
+  /// False where it waits for signals, and has reported all that it got.
+  [[nodiscard]] bool is_busy() const;
 
   pid_t process_;
   int pipe_;
+  bool gone_ = false;
   std::vector<Report> reports_;  // not asked for yet
 };
 

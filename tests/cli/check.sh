@@ -46,15 +46,24 @@ evaluates() {
   fi
 }
 
-# Waits at most 20 s until the first line of a file is "ready".
-wait_ready() {
+# wait_for CONDITION...: waits at most 20 s until that command succeeds.
+wait_for() {
   local i
   for ((i = 0; i < 2000; ++i)); do
-    [[ $(head -n1 "$1" 2>/dev/null) != ready ]] || return 0
+    ! "$@" || return 0
     sleep 0.01
   done
   return 1
 }
+
+# Waits until the first line of a file is "ready".
+is_ready() { [[ $(head -n1 "$1" 2>/dev/null) == ready ]]; }
+wait_ready() { wait_for is_ready "$1"; }
+
+# in_state PROCESS LETTER: as /proc has it.
+in_state() { grep -q "^State:[[:space:]]*$2" "/proc/$1/status" 2>/dev/null; }
+# Nobody may have been told yet.
+has_ended() { ! kill -0 "$1" 2>/dev/null || in_state "$1" Z; }
 
 # folder_gone NAME FILE: the folder whose path is in the file, as GODWIT_REPORT_DIR had it, is not there any more.
 folder_gone() {

@@ -207,6 +207,36 @@ done
 for signal in INT TERM HUP USR1 TSTP; do
   signal_case "${signal}ToTheGroupIsNotHandedOn" $signal group
 done
+# held_up NAME WHO WANTED: of a signal to the group hears WHO (godwit, witness) only after a while; the program must get it once,
+# and what else is WANTED.
+held_up() {
+  local name=$1 who=$2 wanted=$3 rc=0 pid late
+  rm -f signals
+  set -m
+  "$godwit" run -- "$worker" signals signals 2>err &
+  pid=$!
+  set +m
+  if ! wait_ready signals; then
+    fail "$name" "the program did not start"
+    kill -KILL -- "-$pid"
+    return
+  fi
+  if [[ $who == godwit ]]; then late=$pid; else late=$(child_named "$pid" godwit-witness); fi
+  kill -STOP "$late"
+  wait_for in_state "$late" T
+  kill -USR1 -- "-$pid"
+  # Longer than who does not get it is waited for.
+  sleep 0.2
+  kill -CONT "$late"
+  wait "$pid" || rc=$?
+  if [[ $rc == 0 && $(<signals) == "ready"$'\n'"10 1"$'\n'"${wanted}end" ]]; then
+    pass "$name"
+  else
+    fail "$name" "exit status $rc, the program got: $(tr '\n' '|' <signals)"
+  fi
+}
+held_up AWitnessThatIsHeldUpIsWaitedFor witness ""
+held_up AGodwitThatIsHeldUpHandsNothingOn godwit "18 1"$'\n'
 rm -f signals
 expect CtrlCAtATerminalComesOnce 0 "$runfiles/tests/cli/terminal.py" interrupt signals "$godwit" run --report -- "$worker" signals signals
 says CtrlCStillReports out 'device access'
@@ -228,10 +258,9 @@ if wait_ready signals; then
   kill -KILL "$pid"
   wait "$pid" 2>/dev/null
   kill -USR1 "$child"
-  for ((i = 0; i < 300; ++i)); do grep -q end signals && break; sleep 0.01; done
+  wait_for grep -q end signals
   says ProgramOutlivesAKilledGodwit signals '^10 1$'
-  sleep 0.1
-  if [[ -z $witness ]] || kill -0 "$witness" 2>/dev/null; then
+  if [[ -z $witness ]] || ! wait_for has_ended "$witness"; then
     fail NothingElseIsLeft "the witness: '$witness'"
   else
     pass NothingElseIsLeft
