@@ -114,7 +114,7 @@ bool Contract::vram_is_free() {
     const VramFrames& frames = *managed_->core().frames;
     return frames.free_count() == frames.count();
   }
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   do {
     if (statistics().vram_bytes == 0) return true;
     std::this_thread::yield();

@@ -160,7 +160,7 @@ Reset::~Reset() { set_register(config_, PCI_COMMAND, command_); }
 Disk::Disk() {
   EXPECT_EQ(system("modprobe nvme"), 0);
   // The driver looks for its disks in a worker.
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   do {
     fd_ = open("/dev/nvme0n1", O_RDWR | O_DIRECT | O_CLOEXEC);
     if (fd_ < 0) std::this_thread::sleep_for(std::chrono::milliseconds(20));

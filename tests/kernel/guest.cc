@@ -393,8 +393,8 @@ void Processor::free_elsewhere(const Memory& memory) const {
 
 bool exited_well(int status) { return WIFEXITED(status) && WEXITSTATUS(status) == 0; }
 
-bool soon(const std::function<bool()>& is_so, unsigned seconds) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(seconds);
+bool soon(const std::function<bool()>& is_so) {
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   while (!is_so()) {
     if (std::chrono::steady_clock::now() > deadline) return false;
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
@@ -468,7 +468,7 @@ int write_file(const std::string& path, const std::string& text) {
 }
 
 uint64_t wait_for_free(const Device& device, uint64_t bytes) {
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   uint64_t free = device.info().vram_free;
   for (int round = 1; free < bytes && std::chrono::steady_clock::now() < deadline; ++round) {
     // A page of coherent VRAM can be in another processor's list of pages to put on an LRU, or

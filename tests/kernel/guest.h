@@ -182,8 +182,8 @@ class Meanwhile {
   std::thread thread_;
 };
 
-// Whether it is so within that time; looks every millisecond.
-bool soon(const std::function<bool()>& is_so, unsigned seconds = 10);
+// Whether it is so within a minute, for a machine that is busy; looks every millisecond.
+bool soon(const std::function<bool()>& is_so);
 
 // The signal that `body` raises in this process, 0 for none. Only synchronous ones.
 int signal_of(const std::function<void()>& body);
@@ -209,7 +209,7 @@ class DeviceTest : public ::testing::Test {
   uint64_t free_before_ = 0;
 };
 
-// VRAM that is free, once it is at least `bytes`, or after ten seconds: pages are freed by whoever
+// VRAM that is free, once it is at least `bytes`, or after a minute: pages are freed by whoever
 // drops the last reference, which may be later than the call that caused it.
 uint64_t wait_for_free(const Device& device, uint64_t bytes);
 

@@ -32,7 +32,7 @@ class Ksm : public DeviceTest {
 
   // Until the thread has merged so many pages with others.
   static void wait_for_merged(uint64_t pages) {
-    ASSERT_TRUE(soon([pages] { return value("pages_sharing") >= pages; }, 60)) << value("pages_sharing") << " are merged";
+    ASSERT_TRUE(soon([pages] { return value("pages_sharing") >= pages; })) << value("pages_sharing") << " are merged";
   }
   static void merge(const Memory& memory) { ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_MERGEABLE), 0); }
   static size_t same(const Memory& memory) {

@@ -59,7 +59,7 @@ class Hidden : public DeviceTest, public ::testing::WithParamInterface<bool> {
   static bool balance_until(const std::function<bool()>& is_so) {
     const Settings hurry{{kScan + "scan_delay_ms", "10"}, {kScan + "scan_period_min_ms", "10"}, {kScan + "scan_size_mb", "256"}};
     const Meanwhile busy(1, [] { return 1; });
-    return soon(is_so, 20);
+    return soon(is_so);
   }
 
   // Nearly all pages, when it returns; it begins with no more.

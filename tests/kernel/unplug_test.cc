@@ -126,7 +126,7 @@ TEST(Unplug, UnderViewAndQueueLosesNoIncrement) {
         }
       }), SIGBUS);
     });
-    EXPECT_TRUE(soon([&] { return queue_around && view_around; }, 60));
+    EXPECT_TRUE(soon([&] { return queue_around && view_around; }));
     soft.remove();
     queue.join();
     seen.join();

@@ -65,7 +65,7 @@ bool Connection::open() {
   wanted.raw[10] = wanted.raw[11] = 0xff;
   inet_pton(AF_INET, kNicAddress, wanted.raw + 12);
   // The kernel adds the address in a worker.
-  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::minutes(1);
   for (int index = 0;; index = (index + 1) % 8) {
     if (ibv_query_gid(context_, kPort, index, &gid_) == 0 &&
         memcmp(&gid_, &wanted, sizeof(gid_)) == 0) {
