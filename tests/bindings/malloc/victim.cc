@@ -150,7 +150,7 @@ int main(int argc, char** argv) {
         dup2(STDIN_FILENO, fd);
       }
     }
-    alarm(20);
+    alarm(60);
     for (int round = 0; round < 20; ++round) {
       run_for_a_while(5);
       for (size_t at = 0; at < 16 * kBytes; ++at) {
