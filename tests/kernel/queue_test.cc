@@ -348,7 +348,8 @@ TEST_F(Queue, AClientThatClosesWhileItsPagesAreFreedTouchesNoneOfThem) {
 TEST_F(Queue, NoThreadIsLeftOfOneWithoutJobs) {
   const Done spin = submit(gpu_, {op::spin()});
   ASSERT_EQ(spin.error, 0);
-  EXPECT_EQ(queue_threads(), 1u);
+  // One that was told to end before may still be about to.
+  EXPECT_TRUE(soon([] { return queue_threads() == 1; }));
   drm_godwit_attach detach = {};
   detach.client_version = GODWIT_UAPI_VERSION;
   detach.flags = GODWIT_ATTACH_DETACH;

@@ -105,7 +105,7 @@ using Sync = DeviceTest;
 
 TEST_F(Sync, OutHasNoFenceBeforeTheJobEnds) {
   const Syncobj out(gpu_), timeline(gpu_);
-  const Done spin = submit(gpu_, {op::spin()}, 700, {out.out(), timeline.out(9)});
+  const Done spin = submit(gpu_, {op::spin()}, 3000, {out.out(), timeline.out(9)});
   ASSERT_EQ(spin.error, 0);
   EXPECT_EQ(out.wait(0), -EINVAL) << "a fence that the kernel could wait for";
   EXPECT_EQ(out.wait(1, 0, kSubmit), -ETIME);

@@ -127,13 +127,17 @@ TEST_P(Threads, EachDoesEverythingToItsOwnAndNoByteIsLost) {
   std::optional<Khugepaged> khugepaged;
   if (GetParam() == Pages::kCollapsed) khugepaged.emplace();
   const unsigned long collapsed = Khugepaged::collapsed();
-  std::vector<std::thread> threads;
-  for (size_t thread = 0; thread < kThreads; ++thread) {
-    threads.emplace_back([&gpu, &memory, thread] {
-      Owner(gpu, reinterpret_cast<uint64_t*>(memory.data() + thread * kHuge), thread + 1).work(rounds(200));
-    });
+  // khugepaged, whose priority is the lowest, may need more of it to find 2 MiB of which nothing is in VRAM.
+  const auto enough = [&] { return !khugepaged || Khugepaged::collapsed() > collapsed || HasFailure(); };
+  for (size_t times = 0; times == 0 || (times < 20 && !enough()); ++times) {
+    std::vector<std::thread> threads;
+    for (size_t thread = 0; thread < kThreads; ++thread) {
+      threads.emplace_back([&gpu, &memory, seed = times * kThreads + thread + 1, thread] {
+        Owner(gpu, reinterpret_cast<uint64_t*>(memory.data() + thread * kHuge), seed).work(rounds(200));
+      });
+    }
+    for (std::thread& thread : threads) thread.join();
   }
-  for (std::thread& thread : threads) thread.join();
   EXPECT_EQ(gpu.stat(GODWIT_STAT_TIMEOUTS), 0u);
   if (khugepaged) {
     EXPECT_GT(Khugepaged::collapsed(), collapsed);
