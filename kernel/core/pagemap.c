@@ -18,6 +18,7 @@
 #include <linux/memremap.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/vmstat.h>
 
 #include "../compat/rmap.h"
 #include "device.h"
@@ -54,6 +55,23 @@ static void pagemap_forget(struct godwit_pagemap *pagemap, unsigned long block)
 		godwit_anon_vma_put(anon);
 }
 
+/*
+ * What the kernel has marked a page of RAM as is gone when the page is; for pages of devices nobody
+ * does that, and zone_device_folio_init() leaves it. munlock() passes over what is in VRAM, so it
+ * would count as locked for ever; and the next page would be unevictable as well as active.
+ * Nobody has a reference.
+ */
+static void pagemap_unmark(struct folio *folio)
+{
+	if (folio_test_mlocked(folio)) {
+		__folio_clear_mlocked(folio);
+		mod_zone_page_state(folio_zone(folio), NR_MLOCK, -folio_nr_pages(folio));
+		count_vm_events(UNEVICTABLE_PGCLEARED, folio_nr_pages(folio));
+	}
+	__folio_clear_unevictable(folio);
+	__folio_clear_active(folio);
+}
+
 /* The last reference to a folio is gone. Any context. */
 static void pagemap_folio_free(struct folio *folio)
 {
@@ -61,6 +79,7 @@ static void pagemap_folio_free(struct folio *folio)
 
 	if (godwit_shield_keep(folio))
 		return;
+	pagemap_unmark(folio);
 	godwit_vram_release(godwit_page_device(page), godwit_page_frame(page),
 			    folio_nr_pages(folio));
 }

@@ -11,6 +11,7 @@
 #include <cstring>
 
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/proc.h"
 
 namespace godwit::guest {
 namespace {
@@ -176,6 +177,55 @@ TEST_F(Kinds, LockedMemoryMoves) {
   const auto answer = gpu_.to_vram(memory.data(), memory.size());
   EXPECT_EQ(answer.moved + answer.stayed[GODWIT_STAY_BUSY], memory.size() / kPage);
   EXPECT_BYTES(memory.data(), memory.size(), 12u);
+}
+
+// Kilobytes that are locked. Pages that only lists of a processor still hold are freed before.
+uint64_t locked() {
+  EXPECT_EQ(write_file("/proc/sys/vm/drop_caches", "1"), 0);
+  EXPECT_EQ(write_file("/proc/sys/vm/stat_refresh", "1"), 0);
+  return figure("/proc/meminfo", "Mlocked");
+}
+
+// munlock() passes over pages of VRAM.
+TEST_F(Kinds, MemoryThatIsUnlockedInVramIsNotCountedWhenItIsGone) {
+  for (const auto kind : {Memory::kAnonymous, Memory::kHugePages}) {
+    const uint64_t before = locked();
+    for (const bool home : {false, true}) {
+      Memory memory(2 * kHuge, kind);
+      fill(memory.data(), memory.size(), 14);
+      ASSERT_EQ(mlock(memory.data(), memory.size()), 0);
+      ASSERT_GT(gpu_.to_vram(memory.data(), memory.size()).moved, 0u);
+      EXPECT_EQ(locked(), before + memory.size() / 1024);
+      ASSERT_EQ(munlock(memory.data(), memory.size()), 0);
+      if (home) {
+        EXPECT_BYTES(memory.data(), memory.size(), 14u);
+      }
+    }
+    EXPECT_EQ(locked(), before);
+  }
+}
+
+// Locked pages that a child moves are unevictable as they arrive, those that are read again and again are active. None is both: a
+// kernel with DEBUG_VM panics.
+TEST_F(Kinds, FramesForgetThatTheirPagesWereLocked) {
+  const SoftDevice soft("private:4M");
+  const Device gpu(soft.index());
+  {
+    Memory memory(2 * kHuge);
+    fill(memory.data(), memory.size(), 15);
+    ASSERT_EQ(mlock(memory.data(), memory.size()), 0);
+    EXPECT_TRUE(exited_well(in_child([&] {
+      EXPECT_EQ(Device(soft.index()).to_vram(memory.data(), memory.size()).moved, memory.size() / kPage);
+    })));
+    EXPECT_EQ(gpu.in_vram(memory.data(), memory.size()), memory.size() / kPage);
+  }
+  Memory memory(2 * kHuge), to(2 * kHuge);
+  fill(memory.data(), memory.size(), 15);
+  const iovec here = {to.data(), to.size()}, there = {memory.data(), memory.size()};
+  for (int time = 0; time < 3; ++time)
+    ASSERT_EQ(process_vm_readv(getpid(), &here, 1, &there, 1, 0), static_cast<ssize_t>(to.size()));
+  ASSERT_GT(gpu.to_vram(memory.data(), memory.size()).moved, 0u);
+  EXPECT_BYTES(memory.data(), memory.size(), 15u);
 }
 
 TEST_F(Kinds, SystemCallsReadAndWriteMemoryInVram) {
