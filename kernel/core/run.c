@@ -76,11 +76,24 @@ static void run_divide(struct godwit_span *span)
 	span->batch->divide = true;
 }
 
-/* A block for element @i, a huge page or a huge hole; or, for a hole, frames for its pages. */
-static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int pages)
+/* May a huge page be made of a hole? Not where the program has said no to the kernel. */
+static bool run_may_be_huge(struct vm_area_struct *vma)
 {
+#ifdef CONFIG_TRANSPARENT_HUGEPAGE
+	/* MADV_NOHUGEPAGE, PR_SET_THP_DISABLE. */
+	return !vma_thp_disabled(vma, vma->vm_flags, false);
+#else
+	return false;
+#endif
+}
+
+/* A block for element @i, a huge page or a huge hole; or, for a hole, frames for its pages. */
+static void run_take_huge(struct godwit_run *run, unsigned int i, unsigned int pages)
+{
+	struct godwit_span *span = run->span;
 	struct godwit_device *gdev = span->mirror->gdev;
 	struct page *page = migrate_pfn_to_page(span->batch->src[i]), *vpage;
+	bool whole = page || run_may_be_huge(run->args.vma);
 	struct godwit_batch *batch = span->batch;
 	unsigned int count = pages, done = 0, j;
 	unsigned long frame;
@@ -103,7 +116,7 @@ static void run_take_huge(struct godwit_span *span, unsigned int i, unsigned int
 			return;
 		}
 		memset(&batch->reached[i + done], GODWIT_REACHED_ROOM, count);
-		if (count == pages) {
+		if (count == pages && whole) {
 			vpage = godwit_pagemap_page(gdev, frame, count);
 			batch->dst[i] = migrate_pfn(page_to_pfn(vpage)) | MIGRATE_PFN_COMPOUND;
 			godwit_batch_add(batch, i, page, gdev, frame, count);
@@ -245,7 +258,7 @@ static void run_fill(struct godwit_run *run, unsigned int base, unsigned int cou
 				pages++;
 		memset(&batch->reached[i], GODWIT_REACHED_SETUP, pages);
 		if (batch->src[i] & MIGRATE_PFN_COMPOUND)
-			run_take_huge(span, i, pages);
+			run_take_huge(run, i, pages);
 		else
 			run_take_small(span, i, pages);
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <linux/mman.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 
 #include "tests/kernel/guest.h"
 #include "tests/kernel/khugepaged.h"
@@ -93,6 +94,30 @@ TEST_F(Huge, EvictionUnderPressureKeepsEveryByte) {
     EXPECT_EQ(answer.moved + answer.already, memory.size() / kPage);
   }
   EXPECT_BYTES(memory.data(), memory.size(), 7u);
+}
+
+// Memory that was never touched becomes what the program wants: 2 MiB at a time, or small pages where it wants no huge ones.
+TEST_F(Huge, NoneIsMadeWhereTheProgramWantsNone) {
+  for (const bool advice : {false, true}) {
+    EXPECT_TRUE(exited_well(in_child([&] {
+      const Device gpu;
+      Memory memory(2 * kHuge, Memory::kHugePages);
+      const auto huge = gpu.to_vram(memory.data(), kHuge);
+      EXPECT_EQ(huge.moved_huge, kHuge / kPage);
+      if (advice) {
+        ASSERT_EQ(madvise(memory.data(), memory.size(), MADV_NOHUGEPAGE), 0);
+      } else {
+        ASSERT_EQ(prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0), 0);
+      }
+      // The one that is there stays one.
+      const auto small = gpu.to_vram(memory.data() + kHuge, kHuge);
+      EXPECT_EQ(small.moved, kHuge / kPage);
+      EXPECT_EQ(small.moved_huge, 0u);
+      EXPECT_EQ(gpu.to_ram(memory.data(), memory.size()).moved_huge, kHuge / kPage);
+      EXPECT_EQ(huge_kib(memory.data()), kHuge / 1024);
+      EXPECT_TRUE(all_zero(memory.data(), memory.size()));
+    })));
+  }
 }
 
 // The kernel's own thread would have pages of VRAM come home, up to 64 in a huge page's range, to make one of RAM of them.
