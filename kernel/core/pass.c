@@ -124,10 +124,22 @@ static void pass_shared(struct godwit_span *span, unsigned long start, unsigned 
 		godwit_span_mark(span, start, end, GODWIT_SEEN_FILE);
 }
 
+/*
+ * Where 2 MiB of a file are a huge page, khugepaged and MADV_COLLAPSE look whether they could be
+ * mapped as one, and warn of a page of a device among them that is present.
+ */
+static bool pass_may_collapse(struct godwit_pass *pass, struct vm_area_struct *vma,
+			      unsigned long addr)
+{
+	return pass->mirror->gdev->desc.kind == GODWIT_VRAM_COHERENT &&
+	       thp_vma_suitable_order(vma, addr, HPAGE_PMD_ORDER);
+}
+
 /* In a private file mapping only the pages that were written are anonymous. */
 static void pass_private_file(struct godwit_pass *pass, struct godwit_span *span,
 			      struct vm_area_struct *vma, unsigned long start, unsigned long end)
 {
+	bool stay = span->move->to_vram && pass_may_collapse(pass, vma, start);
 	unsigned long pos, next;
 
 	for (pos = start; pos < end; pos = next) {
@@ -137,7 +149,8 @@ static void pass_private_file(struct godwit_pass *pass, struct godwit_span *span
 		next = pos + PAGE_SIZE;
 		while (next < end && span->batch->seen[++i] == seen)
 			next += PAGE_SIZE;
-		if (seen == GODWIT_SEEN_NOTHING && span->move->to_vram)
+		if ((seen == GODWIT_SEEN_NOTHING && span->move->to_vram) ||
+		    (seen == GODWIT_SEEN_ANON && stay))
 			godwit_span_mark(span, pos, next, GODWIT_SEEN_FILE);
 		else if (seen == GODWIT_SEEN_ANON || seen == GODWIT_SEEN_VRAM ||
 			 seen == GODWIT_SEEN_PEER)

@@ -12,11 +12,15 @@
 
 #include "tests/kernel/jobs.h"
 #include "tests/kernel/proc.h"
+#include "tests/kernel/settings.h"
 
 namespace godwit::guest {
 namespace {
 
 using Kinds = DeviceTest;
+
+// Newer than the headers of Debian 12.
+constexpr int kCollapse = 25;
 
 TEST_F(Kinds, SharedMemoryStaysAndKeepsItsBytes) {
   Memory memory(size_t{1} << 20, Memory::kShared);
@@ -98,6 +102,26 @@ TEST_F(Kinds, WrittenPagesOfAPrivateFileMoveTheOthersStay) {
   std::vector<uint64_t> file(bytes / 8);
   ASSERT_EQ(pread(fd, file.data(), bytes, 0), static_cast<ssize_t>(bytes));
   EXPECT_BYTES(file.data(), bytes, 4u) << "the file was written";
+  close(fd);
+}
+
+// 2 MiB of a file that are a huge page, one page of which a private mapping has written. The kernel warns where it finds a page of a
+// device among the others, when it looks whether they could be mapped as one.
+TEST_F(Kinds, WrittenPagesOfAHugePageOfAFile) {
+  const Settings huge({{"/sys/kernel/mm/transparent_hugepage/shmem_enabled", "always"}});
+  const int fd = memfd_create("godwit", MFD_CLOEXEC);
+  ASSERT_EQ(ftruncate(fd, kHuge), 0);
+  const Memory room(kHuge), file(kHuge, MAP_SHARED, fd, PROT_READ | PROT_WRITE);
+  fill(file.data(), kHuge, 4);
+  ASSERT_EQ(mmap(room.data(), kHuge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0), room.data());
+  EXPECT_BYTES(room.data(), kHuge, 4u);
+  fill(room.page(3), kPage, 5);
+  const size_t moved = gpu_.to_vram(room.data(), kHuge).moved, warned = logged("WARNING: mm/khugepaged.c");
+  EXPECT_EQ(moved, gpu_.info().kind == GODWIT_KIND_COHERENT ? 0u : 1u);
+  EXPECT_EQ(madvise(room.data(), kHuge, kCollapse), -1);
+  EXPECT_EQ(logged("WARNING: mm/khugepaged.c"), warned);
+  EXPECT_EQ(gpu_.in_vram(room.data(), kHuge), moved);
+  EXPECT_BYTES(room.page(3), kPage, 5u);
   close(fd);
 }
 
