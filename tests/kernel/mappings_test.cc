@@ -19,6 +19,7 @@
 #include <sstream>
 #include <string>
 
+#include "runtime/src/host/user/uffd_abi.h"
 #include "tests/kernel/jobs.h"
 #include "tests/kernel/objects.h"
 #include "tests/kernel/views.h"
@@ -178,6 +179,44 @@ TEST_F(Mappings, MemoryThatSomebodyElsePopulates) {
   EXPECT_EQ(execute(gpu_, {op::fill(memory.page(3), kPage, 1, GODWIT_COMMAND_IN_PLACE)}).status, -EFAULT);
   EXPECT_TRUE(execute(gpu_, {op::checksum(memory.page(40), kPage)}).ok());
   EXPECT_EQ(gpu_.in_vram(memory.page(40), kPage), 1u);
+  close(fd);
+}
+
+// UFFDIO_MOVE takes pages of RAM and of swap; to it private VRAM is neither. It moves what is before the first page of VRAM.
+TEST_F(Mappings, MemoryThatUserfaultfdIsToMove) {
+  const int fd = static_cast<int>(syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK));
+  if (fd < 0) GTEST_SKIP() << "no userfaultfd: " << strerror(errno);
+  uffdio_api api = {};
+  api.api = UFFD_API;
+  api.features = abi::kFeatureMove;
+  ASSERT_EQ(ioctl(fd, UFFDIO_API, &api), 0);
+  for (const auto kind : {Memory::kAnonymous, Memory::kHugePages}) {
+    const Memory from(kHuge, kind), to(kHuge, kind);
+    fill(from.data(), kHuge, 1);
+    uffdio_register range = {};
+    range.range = {address(to.data()), kHuge};
+    range.mode = UFFDIO_REGISTER_MODE_MISSING;
+    ASSERT_EQ(ioctl(fd, UFFDIO_REGISTER, &range), 0);
+    const auto move = [&](size_t first, size_t pages) {
+      abi::Move args = {};
+      args.dst = address(to.page(first));
+      args.src = address(from.page(first));
+      args.len = pages * kPage;
+      const bool all = ioctl(fd, abi::kIoctlMove, &args) == 0;
+      // Bytes; where it was a part, less than none; or an errno.
+      return all || args.moved < 0 ? args.moved : -args.moved;
+    };
+    ASSERT_EQ(gpu_.to_vram(from.data(), kHuge).moved, kHuge / kPage);
+    EXPECT_EQ(move(0, kHuge / kPage), kind == Memory::kHugePages ? -ENOENT : -EFAULT);
+    EXPECT_EQ(move(7, 9), -EFAULT);
+    EXPECT_EQ(gpu_.in_vram(from.data(), kHuge), kHuge / kPage);
+    const size_t home = 16;
+    gpu_.to_ram(from.data(), home * kPage);
+    EXPECT_EQ(move(0, 2 * home), -static_cast<int64_t>(home * kPage));
+    gpu_.to_ram(from.data(), kHuge);
+    EXPECT_EQ(move(home, kHuge / kPage - home), static_cast<int64_t>(kHuge - home * kPage));
+    EXPECT_BYTES(to.data(), kHuge, 1u);
+  }
   close(fd);
 }
 
