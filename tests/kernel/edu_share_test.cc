@@ -138,7 +138,8 @@ TEST_F(Peer, AMoveTellsThoseWhosePagesMoveAndNobodyElse) {
   std::vector<std::unique_ptr<Export>> others;
   for (size_t page = 0; page < 64; ++page) {
     others.push_back(std::make_unique<Export>(gpu, memory.page(page), kPage));
-    others.push_back(std::make_unique<Export>(gpu, memory.data(), (page + 1) * kPage));
+    // No more of one page than a move waits for (GODWIT_MOVE_EXPORTS).
+    if (page % 8 == 7) others.push_back(std::make_unique<Export>(gpu, memory.data(), (page + 1) * kPage));
   }
   const Export front(gpu, memory.page(0), 48 * kPage), inner(gpu, memory.page(8), 8 * kPage),
       back(gpu, memory.page(32), 32 * kPage);
