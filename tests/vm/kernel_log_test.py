@@ -5,10 +5,11 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path[:0] = [str(folder) for folder in Path(__file__).resolve().parents[:2]]
 
 import vm  # noqa: E402
 from build_module import BuildError, load_order  # noqa: E402
+from checks import check, status  # noqa: E402
 from kernel_log import BOOT, LEAKS, MODULES, KernelLog, leak_summary  # noqa: E402
 from machine import Outcome  # noqa: E402
 from topology import Topology, TopologyError, size  # noqa: E402
@@ -95,17 +96,6 @@ CHARGED = [
     (LEAKS, None, "kmemleak: 1 new suspected memory leaks"),
 ]
 
-failures = 0
-
-
-def check(name, got, wanted):
-    global failures
-    if got == wanted:
-        print(f"PASS {name}")
-    else:
-        failures += 1
-        print(f"FAIL {name}: got {got!r}, wanted {wanted!r}")
-
 
 def raises(kind, function, *arguments):
     try:
@@ -155,4 +145,4 @@ check("SizesHaveUnits", [size("4096"), size("64K"), size("256M"), size("1G")], [
 check("ASizeThatIsNoneIsAnError", [raises(TopologyError, size, text) for text in ("", "M", "1T", "-1", "1.5G")], [True] * 5)
 check("ABarIsAPowerOfTwo", [raises(TopologyError, Topology, some) for some in ([1 << 20], [3 << 20, 1 << 20], [1 << 20, 2 << 20])],
       [True, True, False])
-sys.exit(failures != 0)
+sys.exit(status())

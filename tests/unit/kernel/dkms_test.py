@@ -10,7 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from checks import check, status
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from checks import check, status  # noqa: E402
 
 # What a conf can set, as DKMS tells it: 3.0.10 and 3.0.11.
 OLD = "PACKAGE_NAME AUTOINSTALL BUILD_EXCLUSIVE_KERNEL BUILD_EXCLUSIVE_ARCH BUILD_EXCLUSIVE_CONFIG"

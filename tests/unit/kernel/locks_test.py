@@ -9,7 +9,9 @@ import re
 import sys
 from pathlib import Path
 
-from checks import check, status
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from checks import check, status  # noqa: E402
 
 MUTEX, SEMAPHORE, SPINLOCK = "mutex", "rw_semaphore", "spinlock"
 KINDS = {

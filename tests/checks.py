@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""Checks of the tests in this folder that are written in Python: a line for each, and the exit status of them all."""
+"""Checks of tests that are written in Python: a line for each, and the exit status of them all."""
 
 failures = 0
 
