@@ -5,17 +5,17 @@
 //
 // Each number is the best of some rounds; the ratio is to a run without exports, in the same program.
 #include <sys/resource.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
-#include <memory>
+#include <list>
 #include <vector>
 
 #include "tests/kernel/guest.h"
 #include "tests/kernel/jobs.h"
+#include "tests/kernel/peer.h"
 
 namespace godwit::guest {
 namespace {
@@ -34,24 +34,15 @@ class Exports {
  public:
   explicit Exports(size_t count) : memory_(std::max<size_t>(count, 1) * kPage) {
     for (size_t i = 0; i < count; ++i) {
-      if (i % kOfOneDescriptor == 0) devices_.push_back(std::make_unique<Device>());
-      drm_godwit_export args = {};
-      args.addr = reinterpret_cast<uintptr_t>(memory_.page(i));
-      args.length = kPage;
-      EXPECT_EQ(devices_.back()->call(DRM_IOCTL_GODWIT_EXPORT, &args), 0);
-      fds_.push_back(args.fd);
+      if (i % kOfOneDescriptor == 0) devices_.emplace_back();
+      exports_.emplace_back(devices_.back(), memory_.page(i), kPage);
     }
   }
-  ~Exports() {
-    for (const int fd : fds_) ::close(fd);
-  }
-  Exports(const Exports&) = delete;
-  Exports& operator=(const Exports&) = delete;
 
  private:
-  Memory memory_;
-  std::vector<std::unique_ptr<Device>> devices_;
-  std::vector<int> fds_;
+  const Memory memory_;
+  std::list<Device> devices_;
+  std::list<Export> exports_;
 };
 
 // Microseconds for one of each.

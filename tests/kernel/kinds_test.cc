@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Every kind of memory that a range can hold: what moves, what stays, and what it is told.
 #include <fcntl.h>
+#include <linux/mman.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -18,9 +19,6 @@ namespace godwit::guest {
 namespace {
 
 using Kinds = DeviceTest;
-
-// Newer than the headers of Debian 12.
-constexpr int kCollapse = 25;
 
 TEST_F(Kinds, SharedMemoryStaysAndKeepsItsBytes) {
   Memory memory(size_t{1} << 20, Memory::kShared);
@@ -118,7 +116,7 @@ TEST_F(Kinds, WrittenPagesOfAHugePageOfAFile) {
   fill(room.page(3), kPage, 5);
   const size_t moved = gpu_.to_vram(room.data(), kHuge).moved, warned = logged("WARNING: mm/khugepaged.c");
   EXPECT_EQ(moved, gpu_.info().kind == GODWIT_KIND_COHERENT ? 0u : 1u);
-  EXPECT_EQ(madvise(room.data(), kHuge, kCollapse), -1);
+  EXPECT_EQ(madvise(room.data(), kHuge, MADV_COLLAPSE), -1);
   EXPECT_EQ(logged("WARNING: mm/khugepaged.c"), warned);
   EXPECT_EQ(gpu_.in_vram(room.data(), kHuge), moved);
   EXPECT_BYTES(room.page(3), kPage, 5u);
